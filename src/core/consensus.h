@@ -1,0 +1,264 @@
+// The consensus core: one register, one lease, one WAL fence (design, section 3, rules 1 to 6 and
+// 8).
+//
+// Pure: Step(state, event, now) -> actions. The caller persists, then sends, then performs the
+// duties. If persisting fails the caller restores the state that it had before the step and drops
+// the actions: to the protocol this is a lost message.
+//
+// Sources: Lamport, "Paxos Made Simple" (register); Trencseni et al., "PaxosLease" (lease granted
+// by acceptors); Ongaro, "Consensus: Bridging Theory and Practice", 9.6 (pre-vote).
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/analysis.h"
+#include "core/durable.h"
+#include "core/message.h"
+#include "core/policy.h"
+#include "core/status.h"
+#include "core/types.h"
+
+namespace orchestra {
+
+// ---------------------------------------------------------------- events
+
+struct Tick {};  // at least every Timers::tick
+struct Received {
+  Envelope envelope;
+  ClusterId cluster;
+};  // authenticated by the caller
+struct Observed {
+  LocalView view;
+};  // on every change, and before each tick
+struct WalEndRead {
+  std::uint64_t scan = 0;
+  WalPosition position;
+};  // answer to Duties::scan
+// From create_cluster on the primary. `value` is complete: version 1, epoch, S, k, members.
+struct CreateCluster {
+  RegisterValue value;
+  Identity identity;
+};
+struct AbandonCreation {};  // its caller gave up or timed out
+// This node's own introduction; sets what it sends in Join and what it answers to Create.
+struct Introduced {
+  Member self;
+  Identity identity;
+};
+using Event =
+    std::variant<Tick, Received, Observed, WalEndRead, CreateCluster, AbandonCreation, Introduced>;
+
+// ---------------------------------------------------------------- actions
+
+// Something that happened, once: becomes a log line, and on the coordinator a recovery step.
+enum class NoteKind : std::uint8_t {
+  kConfigured,
+  kQuarantined,
+  kJoined,
+  kCoordinatorElected,
+  kCoordinatorLost,
+  kCommitted,
+  kLeaseAcquired,
+  kLeaseLost,
+  kGateOpened,
+  kGateClosed,
+  kDetected,
+  kFenceStarted,
+  kVotersFenced,
+  kNodeFenced,
+  kCandidateChosen,
+  kFailoverBlocked,
+  kEpochCommitted,
+  kPromoting,
+  kPromoted,
+  kActivated,
+  kRepointed,
+  kRecovered,
+  kFenced,
+  kUnfenced,
+  kCreationFailed,
+};
+const char* NoteName(NoteKind kind);
+
+struct Note {
+  NoteKind kind;
+  EpochId epoch;         // the epoch it is about
+  NodeId node;           // the node it is about; kNoNode: this one
+  std::string reason;    // one clause, no newline
+  std::string next;      // what orchestra does next, or what a human should
+  std::string recovery;  // id of the recovery that it is a step of, or empty
+};
+
+struct Actions {
+  bool persist = false;  // state.durable changed: make it durable before sending anything
+  bool write_marker = false;
+  std::vector<Envelope> send;
+  std::vector<Note> notes;
+};
+
+// ---------------------------------------------------------------- duties
+
+// What this node must be doing now. A function of the state alone, so that it can be performed
+// again and again: the shell compares with what is, and acts on the difference.
+struct Duties {
+  Phase phase = Phase::kUnconfigured;
+  bool gated = false;  // commits need the lease below
+  bool gate_open = false;
+  Instant gate_until{};          // gate_open: closes by itself at this moment
+  bool receiver_closed = false;  // no WAL may be received
+  NodeId upstream;               // else: whom to follow; kNoNode: whatever primary_conninfo says
+  Address upstream_server;
+  EpochId upstream_epoch;
+  std::optional<std::uint64_t> scan;    // read the end of WAL once the receiver is quiet
+  std::optional<EpochId> promote;       // leave recovery
+  std::optional<Version> sync_version;  // enforce these S and k, and report them effective
+  std::vector<std::string> sync_names;
+  std::uint32_t sync_k = 0;
+  std::vector<std::string> sync_all;  // names of all members, for slots
+};
+
+// ---------------------------------------------------------------- state
+
+struct Timers {
+  Micros tick, heartbeat, election_min, election_max, renewal, request_retry;
+  Micros ttl, promise_ttl;  // of the lease
+  Micros lease_span;        // TTL(1-2 rho): how long a holder trusts a grant
+  Micros hold_off;          // TTL(1+2 rho)
+};
+// All times follow from the TTL and the drift bound in the register (design: 2 s ->
+// 150/250/600-1200 ms).
+Timers TimersFor(std::uint32_t lease_ttl_ms, std::uint32_t drift_permille, const Policy& policy);
+
+struct PeerView {
+  NodeStatus status;
+  std::optional<Instant> status_at;  // last Status heard
+  std::optional<Instant> heard_at;   // last HeartbeatAck under this coordinator's ballot
+  bool promise_live = true;
+  EpochId fenced;
+};
+
+struct Hello {
+  Join join;
+  Instant at;
+};
+
+enum class Role : std::uint8_t { kFollower, kCandidate, kCoordinator };
+
+// Rule 5 as the coordinator goes through it.
+struct Failover {
+  enum class Stage : std::uint8_t { kNone, kFenceVoters, kCollect } stage = Stage::kNone;
+  std::string recovery;
+  Instant sent_at{};
+  std::set<NodeId> voters_fenced;
+  std::map<NodeId, WalPosition> positions;
+  Version version;                   // register version that the replies named
+  std::optional<Instant> enough_at;  // since when enough replies are in
+  std::string blocked;               // last reason told
+};
+
+// After the new epoch is committed: what is still to be seen.
+struct Aftermath {
+  std::string recovery;  // empty: none
+  EpochId epoch;
+  Instant since{};
+  bool promoted = false, activated = false;
+  std::set<NodeId> repointed;
+};
+
+struct State {
+  Phase phase = Phase::kUnconfigured;
+  std::string quarantine_reason;
+  Durable durable;
+  std::optional<Marker> marker;
+  std::uint64_t random = 1;  // seeded by the caller at boot
+  Instant started{};
+  LocalView view;
+  std::optional<Introduced> introduced;
+  std::map<std::string, Hello> hellos;  // by name; bounded by kMaxMembers
+  std::map<NodeId, PeerView> peers;
+
+  // voter
+  Instant promise_until{};
+  Instant hold_until{};
+  EpochId newest_epoch_seen;
+  std::pair<BootCount, std::uint64_t> last_request{};
+  std::deque<std::pair<std::uint64_t, Instant>> nonces_issued;
+  std::uint64_t nonces = 0;
+
+  // election
+  Role role = Role::kFollower;
+  Ballot ballot;  // candidate's or coordinator's own
+  std::uint64_t highest_round = 0;
+  bool preparing = false;
+  Instant election_at{};
+  std::set<NodeId> pre_votes;
+  std::map<NodeId, std::optional<Written>> promises;
+  std::optional<Instant> heartbeat_heard;
+  std::pair<Ballot, std::uint64_t> heartbeat_newest{};
+  NodeId coordinator;  // whom this node believes in
+
+  // coordinator
+  std::optional<Written> proposal;
+  bool proposal_committed = false;
+  std::set<NodeId> proposal_acks;
+  std::uint64_t heartbeat_seq = 0;
+  Instant heartbeat_sent{};
+  Instant led_since{};
+  Instant leased_at{};  // last moment at which a majority was not known to be without promise
+  Failover failover;
+  Aftermath aftermath;
+  std::optional<FindingCode> finding_told;
+
+  // creation, on the primary
+  std::optional<CreateCluster> creating;
+  std::set<NodeId> create_acks;
+  Instant create_sent{};
+
+  // lease holder
+  EpochId lease_epoch;
+  Instant lease_until{};
+  std::map<NodeId, Instant> grants;
+  std::map<std::uint64_t, Instant> requests_sent;
+  std::map<NodeId, std::uint64_t> echo;
+  std::uint64_t request_seq = 0;
+  std::uint64_t request_cancelled = 0;  // acks up to here are ignored (RELEASE)
+  Instant lease_request_at{};
+  std::optional<Lsn> barrier;  // end of WAL when this server left recovery: k of S must flush it
+  bool barrier_passed = false;
+  std::optional<Instant> asked_since;  // Request unanswered since
+  Instant asked_at{};
+  bool gate_was_open = false;
+  bool lease_was_held = false;
+
+  // fenced node
+  std::uint64_t scan_seq = 0;
+  bool scan_running = false;
+  std::optional<Fence> fence_asked;  // last FENCE that wants a position, not answered yet
+
+  Instant status_sent{};
+  Instant join_sent{};
+};
+
+// A node at its start. Raises boot_count in the returned state; the caller must persist it before
+// anything else. `seed` feeds the election timers.
+State Boot(const BootDecision& decision, Instant now, std::uint64_t seed);
+
+Actions Step(State& state, const Event& event, Instant now, const Policy& policy = Policy{});
+
+Duties DutiesOf(const State& state, Instant now, const Policy& policy = Policy{});
+
+// ---------------------------------------------------------------- questions for status
+
+NodeId Self(const State& state);
+const RegisterValue* CommittedValue(const State& state);  // nullptr: none
+bool IsCoordinator(const State& state);
+bool HoldsLease(const State& state, Instant now);
+Topology TopologyOf(const State& state, Instant now);
+
+}  // namespace orchestra

@@ -1,0 +1,80 @@
+// What a node must never forget (design, section 3 "Durable per node"), and the two files of it.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "core/message.h"
+#include "core/types.h"
+
+namespace orchestra {
+
+// Binds the vote file to one node on one disk (rule 9). A mismatch means clone or foreign disk.
+struct Identity {
+  NodeId node;
+  Incarnation incarnation;
+  std::uint64_t system_identifier = 0;
+  std::uint64_t inode = 0;         // of the vote file's directory's anchor, see Surroundings
+  std::int64_t birth_time_us = 0;  // of the same anchor
+  friend bool operator==(const Identity&, const Identity&) = default;
+};
+
+struct Durable {
+  Identity identity;
+  BootCount boot_count;
+  Ballot promised;
+  std::optional<Written> accepted;
+  std::optional<Written> committed;
+  EpochId fenced;  // WAL and leases of this epoch and older ones are refused
+  std::uint32_t max_ttl_granted_ms = 0;
+  friend bool operator==(const Durable&, const Durable&) = default;
+};
+
+// The marker `orchestra/cluster`: says "this data directory belongs to a cluster"; base backups
+// copy it.
+struct Marker {
+  ClusterId cluster_id;
+  std::uint64_t system_identifier = 0;
+  std::string cluster_name;
+  friend bool operator==(const Marker&, const Marker&) = default;
+};
+
+// File images. Both start with a magic and a format number and end with a CRC-32C of all before.
+// Decode* returns the value, or a sentence that says what is wrong with the bytes.
+std::string EncodeDurable(const Durable& durable);
+std::variant<Durable, std::string> DecodeDurable(std::string_view bytes);
+std::string EncodeMarker(const Marker& marker);
+std::variant<Marker, std::string> DecodeMarker(std::string_view bytes);
+
+// What the shell found at start, before anyone connects.
+struct Surroundings {
+  std::uint64_t system_identifier = 0;
+  std::uint64_t inode = 0;         // of the vote directory (orchestra/pgsql_tmp_vote)
+  std::int64_t birth_time_us = 0;  // likewise; 0 where the file system does not tell
+  bool marker_present = false;
+  std::string marker_bytes;
+  bool vote_present = false;
+  std::string vote_bytes;
+  std::string read_error;  // not empty: a file exists but could not be read
+};
+
+enum class Phase : std::uint8_t {
+  kUnconfigured,  // plain PostgreSQL
+  kPending,  // took part in a creation that is not known to be committed; ungated, votes if asked
+  kConfigured,
+  kQuarantined,  // neither votes nor follows nor commits
+};
+
+struct BootDecision {
+  Phase phase = Phase::kUnconfigured;
+  std::optional<Durable> durable;  // kPending and kConfigured
+  std::optional<Marker> marker;    // whenever it could be read
+  std::string reason;              // kQuarantined: why, and what to do, one sentence each
+};
+
+// States of a node (design, section 3): pure, so that every row of the table is a unit test.
+BootDecision DecideBoot(const Surroundings& found);
+
+}  // namespace orchestra

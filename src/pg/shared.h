@@ -1,0 +1,103 @@
+// Everything that orchestra keeps in PostgreSQL's shared memory. One writer per part; readers never
+// lock, so that no frozen backend can hold the consensus worker back.
+#pragma once
+#include "pg/pg.h"
+
+namespace orchestra::pg {
+
+// Read by every commit (src/pg/gate.cpp); written by the consensus worker and at boot.
+struct SharedGate {
+  pg_atomic_uint32 gated;              // 1: commits need the lease below
+  pg_atomic_uint32 open;               // 1: the core opened the gate
+  pg_atomic_uint64 until_boottime_us;  // closes by itself when *either* clock gets there
+  pg_atomic_uint64 until_raw_us;
+  pg_atomic_uint64 refused;  // commits refused since start
+};
+
+// The WAL receiver's ticket (src/pg/receiver.cpp).
+struct SharedReceiver {
+  pg_atomic_uint32
+      ticket;  // odd: closed; a connection lives only under the even value it was made with
+  pg_atomic_uint32 parked_pid;         // receiver that waits in connect, without a connection
+  pg_atomic_uint32 passed_pid;         // receiver that passed our connect
+  pg_atomic_uint64 acked_lsn;          // highest flush LSN ever sent upstream in this server life
+  pg_atomic_uint64 message_raw_us;     // when the receiver last got anything
+  pg_atomic_uint32 target_generation;  // odd while being written
+  char target_host[256];               // empty: as primary_conninfo says
+  uint32 target_port;
+  char error[256];  // last connect error, written by the receiver
+};
+
+// Seqlock-published image of core/board.h's Board.
+struct SharedBoard {
+  pg_atomic_uint64 generation;  // odd while being written
+  uint32 bytes;
+  char image[64 * 1024];
+};
+
+struct SharedNoteSlot {
+  pg_atomic_uint64 sequence;  // 1-based number of the note in it; 0 while being written
+  int64 unix_us;
+  uint32 bytes;
+  char image[768];
+};
+inline constexpr uint32 kNoteSlots = 256;
+struct SharedNotes {
+  pg_atomic_uint64 newest;  // sequence of the newest note; 0: none
+  SharedNoteSlot slots[kNoteSlots];
+};
+
+// One command at a time from SQL to the consensus worker (src/pg/command.cpp).
+struct SharedCommand {
+  pg_atomic_uint32 state;   // see CommandState
+  pg_atomic_uint64 ticket;  // of the caller, against answers for one that gave up
+  pg_atomic_uint32 caller_pid;
+  uint32 bytes;
+  char request[32 * 1024];
+  int32 sqlstate;  // 0: done
+  char message[512];
+  char hint[256];
+};
+
+// Configuration generations, published by whoever applied them (rule 6; src/pg/sync_setting.cpp).
+struct SharedGenerations {
+  pg_atomic_uint64 postmaster;
+  pg_atomic_uint64 checkpointer;
+};
+
+struct SharedWorkers {
+  pg_atomic_uint32 consensus_pid;
+  pg_atomic_uint32 probe_pid;
+  pg_atomic_uint32 monitor_pid;
+  pg_atomic_uint32 peer_port_error;  // errno of the last bind, 0: fine
+  pg_atomic_uint32 role_port_error;
+};
+
+// What the monitor found by libpq; seqlock-published, one writer (src/pg/monitor.cpp).
+struct SharedProbe {
+  uint16 node;
+  bool reachable;
+  int64 checked_raw_us;
+  char error[128];
+};
+struct SharedMonitor {
+  pg_atomic_uint64 generation;
+  uint32 count;
+  SharedProbe probes[32];
+};
+
+struct Shared {
+  SharedGate gate;
+  SharedReceiver receiver;
+  SharedGenerations generations;
+  SharedWorkers workers;
+  SharedCommand command;
+  SharedMonitor monitor;
+  SharedNotes notes;
+  SharedBoard board;
+};
+
+// Null until shmem_startup_hook ran (and in processes without shared memory).
+extern Shared* shared;
+
+}  // namespace orchestra::pg
