@@ -247,7 +247,8 @@ struct State {
 
 // A node at its start. Raises boot_count in the returned state; the caller must persist it before
 // anything else. `seed` feeds the election timers.
-State Boot(const BootDecision& decision, Instant now, std::uint64_t seed);
+State Boot(const BootDecision& decision, Instant now, std::uint64_t seed,
+           const Policy& policy = Policy{});
 
 Actions Step(State& state, const Event& event, Instant now, const Policy& policy = Policy{});
 
@@ -256,6 +257,8 @@ Duties DutiesOf(const State& state, Instant now, const Policy& policy = Policy{}
 // ---------------------------------------------------------------- questions for status
 
 NodeId Self(const State& state);
+// Where to send to. nullopt: unknown. Envelope::to == kNoNode means every seed.
+std::optional<Address> PeerAddress(const State& state, NodeId node);
 const RegisterValue* CommittedValue(const State& state);  // nullptr: none
 bool IsCoordinator(const State& state);
 bool HoldsLease(const State& state, Instant now);

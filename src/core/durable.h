@@ -29,6 +29,8 @@ struct Durable {
   std::optional<Written> committed;
   EpochId fenced;  // WAL and leases of this epoch and older ones are refused
   std::uint32_t max_ttl_granted_ms = 0;
+  EpochId wal_epoch;    // newest epoch whose WAL this node wrote or received
+  EpochId wrote_epoch;  // newest epoch that let this server leave recovery; zero: never
   friend bool operator==(const Durable&, const Durable&) = default;
 };
 

@@ -45,6 +45,15 @@ struct Basis {
   friend bool operator==(const Basis&, const Basis&) = default;
 };
 
+// Which epoch made a timeline part of the cluster's history. Timeline numbers alone are no order:
+// two nodes promoted from timeline 1 both get timeline 2 (rule 10).
+struct LineageEntry {
+  TimelineId timeline;
+  EpochId since;
+  friend bool operator==(const LineageEntry&, const LineageEntry&) = default;
+};
+inline constexpr std::size_t kMaxLineage = 16;  // newest entries that the register keeps
+
 struct RegisterValue {
   ClusterId cluster_id;
   std::uint64_t system_identifier = 0;
@@ -56,7 +65,8 @@ struct RegisterValue {
   TimelineId timeline;  // of the active epoch; 0 while inactive
   SyncSet sync;
   Basis basis;
-  std::vector<Member> members;  // sorted by id
+  std::vector<LineageEntry> lineage;  // of active epochs, oldest first, at least one
+  std::vector<Member> members;        // sorted by id
   std::uint32_t lease_ttl_ms = 2000;
   std::uint32_t drift_permille = 100;  // rho of rule 2
   friend bool operator==(const RegisterValue&, const RegisterValue&) = default;
@@ -74,6 +84,10 @@ bool IsVoter(const RegisterValue& value, NodeId id);
 
 // What a failover out of `value` must count on: `value` itself when active, its basis otherwise.
 Basis BasisOf(const RegisterValue& value);
+
+// Is WAL that was last taken under `wal_epoch` and is on `timeline` part of the lineage? False for
+// branches that were abandoned before their activation.
+bool OnLineage(const RegisterValue& value, TimelineId timeline, EpochId wal_epoch);
 
 // S = every data node but the primary, k = 1 (0 when there is no other): the fixed form of rule 6.
 SyncSet FixedSyncSet(const RegisterValue& value, NodeId primary);

@@ -34,8 +34,9 @@ struct WalPosition {
   TimelineId timeline;
   Lsn end;
   bool exact = false;                // false: never counted
-  bool out_of_recovery = false;      // this node's server is not a standby
+  bool out_of_recovery = false;      // this node's server is not a standby, or was none once
   std::vector<TimelineEnd> history;  // ancestors of `timeline`, oldest first, at most kMaxHistory
+  EpochId wal_epoch;                 // newest epoch whose WAL it may hold; filled in by the core
   friend bool operator==(const WalPosition&, const WalPosition&) = default;
 };
 
