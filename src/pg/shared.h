@@ -60,9 +60,16 @@ struct SharedCommand {
 };
 
 // Configuration generations, published by whoever applied them (rule 6; src/pg/sync_setting.cpp).
+struct SharedSender {
+  pg_atomic_uint32 pid;  // 0: free
+  pg_atomic_uint64 generation;
+  char name[64];  // application_name, written before pid is
+};
+inline constexpr uint32 kMaxSenders = 256;
 struct SharedGenerations {
   pg_atomic_uint64 postmaster;
   pg_atomic_uint64 checkpointer;
+  SharedSender senders[kMaxSenders];  // walsenders
 };
 
 struct SharedWorkers {

@@ -1,0 +1,20 @@
+// What this node sees of its own database: shared memory only, spinlocks at most, so that no
+// frozen backend can hold the consensus worker back.
+#pragma once
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/status.h"
+#include "core/types.h"
+
+namespace orchestra::pg {
+
+// Names of the register's members (their application_names as standbys).
+using MemberNames = std::vector<std::pair<std::string, NodeId>>;
+
+// Fills in all that can be read here. Left for the caller: kStopping (its own SIGTERM), gate_open,
+// quarantined, upstream, lease_left_ms, version, problem.
+LocalView Observe(const MemberNames& members);
+
+}  // namespace orchestra::pg

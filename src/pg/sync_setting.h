@@ -1,0 +1,43 @@
+// What PostgreSQL enforces of the register: synchronous_standby_names (rule 6), and the
+// primary_conninfo that a start without orchestra would use. Both live in postgresql.auto.conf.
+//
+// The GUC orchestra.sync_generation stands right behind synchronous_standby_names in that file and
+// carries the register version it belongs to. Whoever applies the file publishes it, so "reloaded"
+// is known and not assumed: postmaster, checkpointer, and every walsender (at its start as well,
+// since a forked process inherits settings without running their hooks).
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/types.h"
+
+namespace orchestra::pg {
+
+// From _PG_init in the postmaster: defines orchestra.sync_generation, hooks walsender starts.
+void InstallSyncSetting();
+// In shmem_startup_hook: what postmaster and the checkpointer it will fork have loaded.
+void PublishSyncAtBoot();
+
+struct SyncSetting {
+  Version version;                 // of the register
+  std::vector<std::string> names;  // application_names of S
+  std::uint32_t k = 0;             // 0: nobody waits
+};
+
+// The rest is for the consensus worker, which must handle SIGHUP (ProcessConfigFile) itself.
+
+// Makes PostgreSQL enforce `wanted`: writes the file unless it says so already, reloads, and ends
+// walsenders that have not loaded it within a second. Call it on every turn until EffectiveSync()
+// is wanted.version; costs nothing from then on. `now` is CLOCK_MONOTONIC_RAW. Returns "" or why
+// not yet, for people.
+std::string ApplySync(const SyncSetting& wanted, Micros now);
+
+// Version of the last ApplySync if every process that matters enforces it, else 0.
+Version EffectiveSync();
+
+// Sets host and port of primary_conninfo (hostaddr goes), leaves every other option of it, and
+// reloads. Does nothing when it says so already. Returns "" or why not.
+std::string RewriteConninfo(const std::string& host, std::uint16_t port);
+
+}  // namespace orchestra::pg
