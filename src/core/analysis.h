@@ -47,6 +47,7 @@ struct Finding {
   FindingCode code = FindingCode::kNoProblem;
   FindingAction action = FindingAction::kNone;
   std::string evidence;  // numbers behind it, one clause
+  friend bool operator==(const Finding&, const Finding&) = default;
 };
 
 const std::vector<Rule>& Rules();

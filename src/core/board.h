@@ -21,6 +21,7 @@ struct BoardNode {
   Micros seen_at{};                  // CLOCK_MONOTONIC_RAW of this node when it was heard
   bool self = false;
   EpochId fenced;  // as last heard; zero: not fenced or unknown
+  friend bool operator==(const BoardNode&, const BoardNode&) = default;
 };
 
 struct Board {
@@ -36,6 +37,7 @@ struct Board {
   Finding finding;                     // of the rule table, as this node sees it
   std::string problem;                 // this node's own, all of it
   std::vector<BoardNode> nodes;
+  friend bool operator==(const Board&, const Board&) = default;
 };
 
 inline constexpr std::size_t kMaxBoardBytes = 64 * 1024;

@@ -84,6 +84,7 @@ enum class NoteKind : std::uint8_t {
   kUnfenced,
   kCreationFailed,
 };
+inline constexpr NoteKind kLastNoteKind = NoteKind::kCreationFailed;  // decoding refuses more
 const char* NoteName(NoteKind kind);
 
 struct Note {
@@ -210,7 +211,8 @@ struct State {
   std::uint64_t heartbeat_seq = 0;
   Instant heartbeat_sent{};
   Instant led_since{};
-  Instant leased_at{};  // last moment at which a majority was not known to be without promise
+  Instant leased_at{};        // last moment at which a majority was not known to be without promise
+  bool lease_lapsed = false;  // a majority of voters is known to be without a promise
   Failover failover;
   Aftermath aftermath;
   std::optional<FindingCode> finding_told;

@@ -27,44 +27,54 @@ struct Written {
 struct PreVote {
   Ballot ballot;
   bool as_holder = false;
+  friend bool operator==(const PreVote&, const PreVote&) = default;
 };  // "would you vote for me?"
 struct PreVoteOk {
   Ballot ballot;
+  friend bool operator==(const PreVoteOk&, const PreVoteOk&) = default;
 };
 struct Prepare {
   Ballot ballot;
+  friend bool operator==(const Prepare&, const Prepare&) = default;
 };
 struct Promise {
   Ballot ballot;
   std::optional<Written> accepted;
+  friend bool operator==(const Promise&, const Promise&) = default;
 };
 // Accept doubles as the heartbeat of a coordinator whose first write is not committed yet.
 struct Accept {
   Written written;
   std::uint64_t seq = 0;
+  friend bool operator==(const Accept&, const Accept&) = default;
 };
 struct Accepted {
   WriteId write;
+  friend bool operator==(const Accepted&, const Accepted&) = default;
 };
 struct Nack {
   Ballot promised;
+  friend bool operator==(const Nack&, const Nack&) = default;
 };
 // Heartbeat. `coordinator` is who leads written.write.ballot; the sender may be a relaying voter.
 struct Commit {
   Written written;
   std::uint64_t seq = 0;
+  friend bool operator==(const Commit&, const Commit&) = default;
 };
 struct HeartbeatAck {
   Ballot ballot;
   std::uint64_t seq = 0;
   bool promise_live = false;
   EpochId fenced;
+  friend bool operator==(const HeartbeatAck&, const HeartbeatAck&) = default;
 };
 struct LeaseRequest {
   EpochId epoch;
   BootCount boot;
   std::uint64_t seq = 0;
   std::uint64_t echo = 0;
+  friend bool operator==(const LeaseRequest&, const LeaseRequest&) = default;
 };
 // granted = false: only a nonce, no promise (rule 2).
 struct LeaseAck {
@@ -74,11 +84,13 @@ struct LeaseAck {
   std::uint64_t nonce = 0;
   bool granted = false;
   std::uint32_t ttl_ms = 0;
+  friend bool operator==(const LeaseAck&, const LeaseAck&) = default;
 };
 struct Release {
   EpochId epoch;
   BootCount boot;
   std::uint64_t seq = 0;
+  friend bool operator==(const Release&, const Release&) = default;
 };
 // want_position = false while a majority of voters is not fenced yet (rule 4's order).
 struct Fence {
@@ -86,12 +98,14 @@ struct Fence {
   Version version;
   EpochId epoch;
   bool want_position = false;
+  friend bool operator==(const Fence&, const Fence&) = default;
 };
 struct Fenced {
   Ballot ballot;
   Version version;
   EpochId epoch;
   std::optional<WalPosition> position;
+  friend bool operator==(const Fenced&, const Fenced&) = default;
 };
 // Compare-and-set from the primary: activate epoch `epoch` on `timeline` if the register is at
 // `base`.
@@ -101,16 +115,20 @@ struct Request {
   TimelineId timeline;
   Ballot heard;
   std::uint64_t heard_seq = 0;
+  friend bool operator==(const Request&, const Request&) = default;
 };
 struct Reply {
   Written committed;
+  friend bool operator==(const Reply&, const Reply&) = default;
 };
 struct Status {
   NodeStatus status;
+  friend bool operator==(const Status&, const Status&) = default;
 };
 // Creation: stored by an unconfigured node, answered by Accepted; completed by Commit.
 struct Create {
   Written written;
+  friend bool operator==(const Create&, const Create&) = default;
 };
 // "Hello": a node that is no member introduces itself; creation waits for it, and a coordinator
 // makes it a member (no vote, never in S, never a candidate).
@@ -118,6 +136,7 @@ struct Join {
   Member wanted;
   std::uint64_t system_identifier = 0;
   Incarnation incarnation;
+  friend bool operator==(const Join&, const Join&) = default;
 };
 
 using Message = std::variant<PreVote, PreVoteOk, Prepare, Promise, Accept, Accepted, Nack, Commit,

@@ -1,0 +1,88 @@
+// States of a node (design, section 3), and the binding of the vote file to its disk (rule 9).
+#include <string_view>
+#include <utility>
+
+#include "core/durable.h"
+
+namespace orchestra {
+namespace {
+
+constexpr const char* kWhatToDo =
+    " To join, start it as a standby with orchestra.seeds and the cluster's secret; to detach it, "
+    "remove the file orchestra/cluster.";
+
+// Why this vote file does not belong to this node on this disk, or empty.
+std::string Foreign(const Identity& identity, const Surroundings& found) {
+  if (identity.system_identifier != found.system_identifier)
+    return "the vote file belongs to another database system";
+  if (identity.inode != found.inode) return "the vote file was copied from another directory";
+  const bool comparable = identity.birth_time_us != 0 && found.birth_time_us != 0;
+  if (comparable && identity.birth_time_us != found.birth_time_us)
+    return "the vote file was copied into a directory made at another time";
+  return "";
+}
+
+// Why marker and vote file, both of this disk, do not belong together, or empty.
+std::string Disagreement(const Marker& marker, const Durable& durable) {
+  if (marker.system_identifier != durable.identity.system_identifier)
+    return "the file orchestra/cluster belongs to another database system";
+  const auto& known = durable.committed ? durable.committed : durable.accepted;
+  if (!known) return "the vote file knows no register, so it is older than the cluster";
+  for (const auto& written : {durable.committed, durable.accepted}) {
+    if (!written) continue;
+    if (written->value->cluster_id != marker.cluster_id ||
+        written->value->system_identifier != marker.system_identifier)
+      return "the file orchestra/cluster and the vote file name different clusters";
+  }
+  return "";
+}
+
+BootDecision Quarantine(std::optional<Marker> marker, const std::string& why) {
+  return {Phase::kQuarantined, std::nullopt, std::move(marker),
+          "This node has no valid vote: " + why + "." + kWhatToDo};
+}
+
+BootDecision WithoutMarker(const Surroundings& found) {
+  if (!found.vote_present) return {};
+  auto vote = DecodeDurable(found.vote_bytes);
+  std::string wrong;
+  if (const auto* unreadable = std::get_if<std::string>(&vote))
+    wrong = "the vote file is damaged (" + *unreadable + ")";
+  else
+    wrong = Foreign(std::get<Durable>(vote).identity, found);
+  if (wrong.empty()) return {Phase::kPending, std::get<Durable>(std::move(vote)), {}, ""};
+  return {Phase::kUnconfigured, std::nullopt, std::nullopt,
+          "A vote file without the file orchestra/cluster is ignored: " + wrong + "."};
+}
+
+}  // namespace
+
+BootDecision DecideBoot(const Surroundings& found) {
+  std::optional<Marker> marker;
+  std::string damage;
+  if (found.marker_present) {
+    auto decoded = DecodeMarker(found.marker_bytes);
+    if (auto* good = std::get_if<Marker>(&decoded))
+      marker = std::move(*good);
+    else
+      damage = std::get<std::string>(decoded);
+  }
+  if (!found.read_error.empty()) return Quarantine(std::move(marker), found.read_error);
+  if (!found.marker_present) return WithoutMarker(found);
+  if (!marker)
+    return Quarantine(std::nullopt, "the file orchestra/cluster is damaged (" + damage + ")");
+  if (marker->system_identifier != found.system_identifier)
+    return Quarantine(marker, "the file orchestra/cluster belongs to another database system");
+  if (!found.vote_present)
+    return Quarantine(marker, "its vote file is missing, as in a clone or a restored backup");
+  auto vote = DecodeDurable(found.vote_bytes);
+  if (const auto* unreadable = std::get_if<std::string>(&vote))
+    return Quarantine(marker, "its vote file is damaged (" + *unreadable + ")");
+  auto& durable = std::get<Durable>(vote);
+  std::string wrong = Foreign(durable.identity, found);
+  if (wrong.empty()) wrong = Disagreement(*marker, durable);
+  if (!wrong.empty()) return Quarantine(marker, wrong);
+  return {Phase::kConfigured, std::move(durable), std::move(marker), ""};
+}
+
+}  // namespace orchestra

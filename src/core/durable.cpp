@@ -1,0 +1,51 @@
+#include "core/durable.h"
+
+#include "core/fields.h"
+
+namespace orchestra {
+namespace {
+
+constexpr std::string_view kVoteMagic = "ORCHVOTE";
+constexpr std::string_view kMarkerMagic = "ORCHMARK";
+constexpr std::uint32_t kFormat = 1;  // of both files
+
+template <class T>
+std::string EncodeFile(std::string_view magic, const T& value) {
+  Writer out;
+  out.Raw(magic);
+  out(kFormat);
+  out(value);
+  return Seal(out.Take());
+}
+
+template <class T>
+std::variant<T, std::string> DecodeFile(std::string_view magic, std::string_view bytes) {
+  if (!bytes.starts_with(magic)) return "it does not begin with " + std::string(magic);
+  const auto unsealed = Unseal(bytes);
+  if (!unsealed) return std::string("its checksum does not match its content");
+  Reader in(unsealed->substr(magic.size()));
+  std::uint32_t format = 0;
+  in(format);
+  if (in.ok() && format != kFormat)
+    return "its format " + std::to_string(format) + " is unknown to this version of orchestra";
+  T value{};
+  in(value);
+  if (!in.Complete()) return std::string("its content is malformed");
+  return value;
+}
+
+}  // namespace
+
+std::string EncodeDurable(const Durable& durable) { return EncodeFile(kVoteMagic, durable); }
+
+std::variant<Durable, std::string> DecodeDurable(std::string_view bytes) {
+  return DecodeFile<Durable>(kVoteMagic, bytes);
+}
+
+std::string EncodeMarker(const Marker& marker) { return EncodeFile(kMarkerMagic, marker); }
+
+std::variant<Marker, std::string> DecodeMarker(std::string_view bytes) {
+  return DecodeFile<Marker>(kMarkerMagic, bytes);
+}
+
+}  // namespace orchestra

@@ -1,0 +1,121 @@
+#include "core/register.h"
+
+#include <algorithm>
+#include <set>
+
+namespace orchestra {
+namespace {
+
+constexpr std::uint32_t kShortestTtlMs = 100;
+constexpr std::uint32_t kLongestTtlMs = 60'000;
+constexpr std::uint32_t kMaxDriftPermille = 250;  // TTL(1-2 rho) must leave something to hold
+
+bool Printable(const std::string& text) {
+  return std::none_of(text.begin(), text.end(), [](char c) {
+    return static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) == 0x7F;
+  });
+}
+
+std::string CheckMembers(const RegisterValue& value) {
+  if (value.members.empty()) return "it has no members";
+  if (value.members.size() > kMaxMembers) return "it has too many members";
+  std::set<std::string> names;
+  NodeId previous;
+  for (const Member& member : value.members) {
+    if (member.id <= previous) return "its members are not sorted by unique ids";
+    previous = member.id;
+    if (member.name.empty() || member.name.size() > kMaxNameBytes || !Printable(member.name))
+      return "a member's name is empty, too long or not printable";
+    if (!names.insert(member.name).second) return "two members are called " + member.name;
+    for (const Address& address : {member.peer, member.server})
+      if (address.host.size() > kMaxAddressBytes || !Printable(address.host))
+        return "an address of " + member.name + " is too long or not printable";
+  }
+  if (VoterCount(value) % 2 == 0) return "the number of voters is not odd";
+  return "";
+}
+
+std::string CheckSyncSet(const RegisterValue& value, NodeId primary, const SyncSet& sync) {
+  NodeId previous;
+  for (const NodeId node : sync.nodes) {
+    if (node <= previous) return "a synchronous set is not sorted";
+    previous = node;
+    if (FindMember(value, node) == nullptr) return "a synchronous standby is no member";
+    if (node == primary) return "the primary is in its own synchronous set";
+  }
+  if (sync.k > sync.nodes.size()) return "k is larger than the synchronous set";
+  return "";
+}
+
+}  // namespace
+
+bool SyncSet::Has(NodeId node) const {
+  return std::binary_search(nodes.begin(), nodes.end(), node);
+}
+
+const Member* FindMember(const RegisterValue& value, NodeId id) {
+  for (const Member& member : value.members)
+    if (member.id == id && id != kNoNode) return &member;
+  return nullptr;
+}
+
+const Member* FindMember(const RegisterValue& value, const std::string& name) {
+  for (const Member& member : value.members)
+    if (member.name == name) return &member;
+  return nullptr;
+}
+
+std::string NameOf(const RegisterValue& value, NodeId id) {
+  const Member* member = FindMember(value, id);
+  return member != nullptr ? member->name : "#" + std::to_string(id.value);
+}
+
+std::size_t VoterCount(const RegisterValue& value) {
+  return static_cast<std::size_t>(std::count_if(value.members.begin(), value.members.end(),
+                                                [](const Member& member) { return member.voter; }));
+}
+
+bool IsVoter(const RegisterValue& value, NodeId id) {
+  const Member* member = FindMember(value, id);
+  return member != nullptr && member->voter;
+}
+
+Basis BasisOf(const RegisterValue& value) {
+  return value.active ? Basis{value.primary, value.timeline, value.sync} : value.basis;
+}
+
+SyncSet FixedSyncSet(const RegisterValue& value, NodeId primary) {
+  SyncSet sync;
+  // A member without a vote joined by itself: never in S before an explicit act (rule 7).
+  for (const Member& member : value.members)
+    if (member.voter && member.id != primary) sync.nodes.push_back(member.id);
+  sync.k = sync.nodes.empty() ? 0 : 1;
+  return sync;
+}
+
+std::string Validate(const RegisterValue& value) {
+  if (value.cluster_id == ClusterId{}) return "it has no cluster id";
+  if (value.cluster_name.size() > kMaxNameBytes || !Printable(value.cluster_name))
+    return "the cluster's name is too long or not printable";
+  if (value.version == Version{}) return "it has no version";
+  const Version since = value.epoch.value.version;
+  if (since == Version{} || since > value.version) return "its epoch is not one of its writes";
+  if (std::string wrong = CheckMembers(value); !wrong.empty()) return wrong;
+  if (FindMember(value, value.primary) == nullptr) return "the primary is no member";
+  if (value.active != (value.timeline != TimelineId{}))
+    return "an active epoch has a timeline, and only that";
+  if (std::string wrong = CheckSyncSet(value, value.primary, value.sync); !wrong.empty())
+    return wrong;
+  const Basis basis = BasisOf(value);
+  if (FindMember(value, basis.primary) == nullptr || basis.timeline == TimelineId{})
+    return "an inactive epoch has no basis";
+  if (std::string wrong = CheckSyncSet(value, value.basis.primary, value.basis.sync);
+      !wrong.empty())
+    return wrong;
+  if (value.lease_ttl_ms < kShortestTtlMs || value.lease_ttl_ms > kLongestTtlMs)
+    return "the lease is too short or too long";
+  if (value.drift_permille > kMaxDriftPermille) return "the drift bound is too large";
+  return "";
+}
+
+}  // namespace orchestra
