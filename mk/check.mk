@@ -1,0 +1,55 @@
+# Tests. What needs PostgreSQL's build rules runs in a make of its own, because these rules are only
+# there once `deps` has installed them.
+export PG_CONFIG ?= pg_config
+SUBMAKE = $(MAKE) --no-print-directory
+FAULTS_TREE = build/faults
+
+.PHONY: deps check check-unit check-sim check-regress check-tap cmake-build tap-tools faults-root
+deps: ## names what is missing and, as root, installs it (starts no service)
+	@tools/deps.sh
+
+check: deps ## every test there is, and one summary line
+	@$(SUBMAKE) cmake-build
+	@$(SUBMAKE) root tap-tools
+	@$(SUBMAKE) faults-root
+	@$(check_suites) unit sim regress tap negative
+
+check-unit: deps ## unit tests of the core and the sockets
+	@$(SUBMAKE) cmake-build
+	@$(check_suites) unit
+
+check-sim: deps ## simulator: SIM_SEEDS=2000 with coverage floors, and the mutants
+	@$(SUBMAKE) cmake-build
+	@$(check_suites) sim
+
+check-regress: deps ## pg_regress
+	@$(SUBMAKE) root
+	@$(check_suites) regress
+
+check-tap: deps ## clusters on real servers (TESTS=t/100_failover.pl), and the negative controls
+	@$(SUBMAKE) root tap-tools
+	@$(if $(TESTS),,$(SUBMAKE) faults-root)
+	@$(check_suites) tap $(if $(TESTS),,negative)
+
+check_suites = TESTS='$(TESTS)' ORCHESTRA_ROOT='$(abspath $(ROOT))' \
+  ORCHESTRA_PRODUCT_LIBRARY='$(abspath orchestra.so)' tools/check.sh
+
+cmake-build:
+	@cmake -S . -B build/cmake -DCMAKE_MESSAGE_LOG_LEVEL=WARNING >/dev/null
+	@cmake --build build/cmake -j2
+
+tap-tools: build/tools/writer
+build/tools/writer: test/tools/writer.cpp
+	@mkdir -p $(@D)
+	$(CXX) -std=c++20 -O2 -Wall -Wextra -Werror -I$(shell $(PG_CONFIG) --includedir) $< -o $@ \
+	  -L$(shell $(PG_CONFIG) --libdir) -lpq
+
+# The test build with switches that turn safety rules off, from a copy of the sources so that no
+# object of it can get into the product.
+faults-root:
+	@mkdir -p $(FAULTS_TREE)
+	@cd $(FAULTS_TREE) && find src sql mk -type f ! -name '*.[od]' 2>/dev/null | \
+	  while read -r file; do test -e "$(CURDIR)/$$file" || rm -f "$$file"; done
+	@tar -cf - --exclude='*.o' --exclude='*.d' --exclude='*.bc' Makefile $(wildcard *.control *.txt) \
+	  src sql mk | tar -C $(FAULTS_TREE) -xf -
+	@$(SUBMAKE) -C $(FAULTS_TREE) FAULTS=1 ROOT=$(CURDIR)/$(FAULTS_TREE)/tmp_install root
