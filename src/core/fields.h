@@ -50,6 +50,10 @@ void Fields(auto& io, Of<Basis> auto& v) {
   io(v.timeline);
   io(v.sync);
 }
+void Fields(auto& io, Of<LineageEntry> auto& v) {
+  io(v.timeline);
+  io(v.since);
+}
 void Fields(auto& io, Of<RegisterValue> auto& v) {
   io(v.cluster_id);
   io(v.system_identifier);
@@ -61,6 +65,8 @@ void Fields(auto& io, Of<RegisterValue> auto& v) {
   io(v.timeline);
   io(v.sync);
   io(v.basis);
+  io.List(v.lineage, kMaxLineage);
+  io(v.target_branch);
   io.List(v.members, kMaxMembers);
   io(v.lease_ttl_ms);
   io(v.drift_permille);
@@ -83,6 +89,7 @@ void Fields(auto& io, Of<WalPosition> auto& v) {
   io(v.exact);
   io(v.out_of_recovery);
   io.List(v.history, kMaxHistory);
+  io(v.wal_epoch);
 }
 void Fields(auto& io, Of<NodeStatus> auto& v) {
   io.Enum(v.db, DbState::kNone);
@@ -205,6 +212,8 @@ void Fields(auto& io, Of<Durable> auto& v) {
   io(v.committed);
   io(v.fenced);
   io(v.max_ttl_granted_ms);
+  io(v.wal_epoch);
+  io(v.wrote_epoch);
 }
 void Fields(auto& io, Of<Marker> auto& v) {
   io(v.cluster_id);

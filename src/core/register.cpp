@@ -84,6 +84,13 @@ Basis BasisOf(const RegisterValue& value) {
   return value.active ? Basis{value.primary, value.timeline, value.sync} : value.basis;
 }
 
+bool OnLineage(const RegisterValue& value, TimelineId timeline, EpochId wal_epoch) {
+  for (const LineageEntry& entry : value.lineage)
+    if (entry.timeline == timeline) return wal_epoch >= entry.since;
+  return value.target_branch && value.target_branch->timeline == timeline &&
+         value.target_branch->since == wal_epoch;
+}
+
 SyncSet FixedSyncSet(const RegisterValue& value, NodeId primary) {
   SyncSet sync;
   // A member without a vote joined by itself: never in S before an explicit act (rule 7).
@@ -106,6 +113,9 @@ std::string Validate(const RegisterValue& value) {
     return "an active epoch has a timeline, and only that";
   if (std::string wrong = CheckSyncSet(value, value.primary, value.sync); !wrong.empty())
     return wrong;
+  if (value.lineage.empty() || value.lineage.size() > kMaxLineage)
+    return "it has no lineage, or too long a one";
+  if (value.active && value.target_branch) return "an active epoch has no branch of its own";
   const Basis basis = BasisOf(value);
   if (FindMember(value, basis.primary) == nullptr || basis.timeline == TimelineId{})
     return "an inactive epoch has no basis";

@@ -66,7 +66,10 @@ struct RegisterValue {
   SyncSet sync;
   Basis basis;
   std::vector<LineageEntry> lineage;  // of active epochs, oldest first, at least one
-  std::vector<Member> members;        // sorted by id
+  // While inactive: the branch that the chosen primary's own WAL is on, when it is not on the
+  // lineage (it was the primary of an epoch that never became active, or followed one).
+  std::optional<LineageEntry> target_branch;
+  std::vector<Member> members;  // sorted by id
   std::uint32_t lease_ttl_ms = 2000;
   std::uint32_t drift_permille = 100;  // rho of rule 2
   friend bool operator==(const RegisterValue&, const RegisterValue&) = default;
@@ -89,7 +92,8 @@ Basis BasisOf(const RegisterValue& value);
 // branches that were abandoned before their activation.
 bool OnLineage(const RegisterValue& value, TimelineId timeline, EpochId wal_epoch);
 
-// S = every data node but the primary, k = 1 (0 when there is no other): the fixed form of rule 6.
+// S = every voting data node but the primary, k = 1 (0 when there is no other): the fixed form of
+// rule 6.
 SyncSet FixedSyncSet(const RegisterValue& value, NodeId primary);
 
 // What is wrong with a register value, or empty: sorted unique ids and names, an odd number of

@@ -1,0 +1,155 @@
+// How a cluster comes to be, and how a node joins one (design, section 6 "Bootstrapping").
+//
+// Creation changes nothing that gates anybody until every named voter has stored version 1: the
+// others are merely pending until the creator, last of all, stores it too and commits it.
+#include <utility>
+
+#include "core/machine.h"
+
+namespace orchestra {
+
+bool Machine::NamesMe(const Member& member) const {
+  return s_.introduced && member.name == s_.introduced->self.name &&
+         member.peer == s_.introduced->self.peer && member.server == s_.introduced->self.server;
+}
+
+void Machine::OnCreateCluster(const CreateCluster& create) {
+  const std::string wrong = Validate(create.value);
+  if (s_.phase == Phase::kConfigured || s_.phase == Phase::kQuarantined || !wrong.empty()) {
+    Tell(NoteKind::kCreationFailed, create.value.epoch, kNoNode,
+         wrong.empty() ? "this node belongs to a cluster already" : wrong);
+    return;
+  }
+  s_.creating = create;
+  s_.create_acks.clear();
+  s_.create_sent = Instant{};
+  CreationTick();
+}
+
+void Machine::CreationTick() {
+  if (!s_.creating) return;
+  if (Since(now_, s_.create_sent) < std::chrono::milliseconds(200)) return;
+  s_.create_sent = now_;
+  const RegisterValue& value = s_.creating->value;
+  const Written written{WriteId{Ballot{1, Me()}, value.version},
+                        std::make_shared<const RegisterValue>(value)};
+  for (const Member& member : value.members)
+    if (member.id != Me() && !s_.create_acks.contains(member.id)) Send(member.id, Create{written});
+  CreationDone();  // a cluster of one
+}
+
+// "Accepted by all named voters, before the first lease": the creator is the last of them.
+void Machine::CreationDone() {
+  const RegisterValue& value = s_.creating->value;
+  if (s_.create_acks.size() + 1 < value.members.size()) return;
+  const Written written{WriteId{Ballot{1, Me()}, value.version},
+                        std::make_shared<const RegisterValue>(value)};
+  Durable& d = Write();
+  d = Durable{};
+  d.identity = s_.creating->identity;
+  d.boot_count = BootCount{1};
+  d.promised = written.write.ballot;
+  d.accepted = d.committed = written;
+  d.max_ttl_granted_ms = value.lease_ttl_ms;
+  d.wrote_epoch = d.wal_epoch = value.epoch;
+  actions_.write_marker = true;
+  s_.marker = Marker{value.cluster_id, value.system_identifier, value.cluster_name};
+  s_.creating.reset();
+  s_.phase = Phase::kConfigured;
+  s_.role = Role::kCoordinator;
+  s_.ballot = written.write.ballot;
+  s_.proposal = written;
+  s_.proposal_committed = true;
+  s_.led_since = s_.leased_at = now_;
+  s_.newest_epoch_seen = value.epoch;
+  s_.coordinator = Me();
+  Tell(NoteKind::kConfigured, value.epoch, Me(), "cluster " + value.cluster_name,
+       "ask for the first lease");
+  Heartbeat();
+}
+
+void Machine::On(NodeId from, const Create& m) {
+  if (s_.phase == Phase::kConfigured || s_.phase == Phase::kQuarantined || !s_.introduced) return;
+  const RegisterValue& value = *m.written.value;
+  if (value.system_identifier != s_.introduced->identity.system_identifier) return;
+  if (m.written.write.ballot.node != from || s_.view.status.db != DbState::kStandby) return;
+  const Member* me = nullptr;
+  for (const Member& member : value.members)
+    if (NamesMe(member)) me = &member;
+  if (!me) return;
+  const bool same = s_.phase == Phase::kPending && s_.durable.accepted == m.written;
+  if (!same) {
+    Durable& d = Write();
+    d = Durable{};
+    d.identity = s_.introduced->identity;
+    d.identity.node = me->id;
+    d.boot_count = BootCount{1};
+    d.promised = m.written.write.ballot;
+    d.accepted = m.written;
+    d.max_ttl_granted_ms = value.lease_ttl_ms;
+    d.wal_epoch = value.epoch;
+    s_.phase = Phase::kPending;
+  }
+  Send(from, Accepted{m.written.write});
+}
+
+// ---------------------------------------------------------------- joining
+
+void Machine::JoinTick() {
+  if (!s_.introduced || Configured()) return;
+  const bool clone = s_.phase == Phase::kQuarantined && s_.marker;
+  if (s_.phase == Phase::kQuarantined && !clone) return;
+  if (s_.view.status.db != DbState::kStandby) return;
+  if (Since(now_, s_.join_sent) < std::chrono::seconds(1)) return;
+  s_.join_sent = now_;
+  Send(kNoNode, Join{s_.introduced->self, s_.introduced->identity.system_identifier,
+                     s_.introduced->identity.incarnation});
+}
+
+void Machine::On(NodeId, const Join& m) {
+  if (!Configured()) {
+    if (s_.hellos.size() < kMaxMembers || s_.hellos.contains(m.wanted.name))
+      s_.hellos[m.wanted.name] = Hello{m, now_};
+    return;
+  }
+  if (!IsCoordinator(s_) || s_.failover.stage != Failover::Stage::kNone) return;
+  const RegisterValue& value = *s_.proposal->value;
+  if (m.system_identifier != value.system_identifier || !value.active) return;
+  // A live incumbent keeps its name; a full register takes no more.
+  if (FindMember(value, m.wanted.name) || value.members.size() >= kMaxMembers) return;
+  RegisterValue next = value;
+  next.version.value++;
+  Member member = m.wanted;
+  member.id = NodeId{static_cast<std::uint16_t>(next.members.back().id.value + 1)};
+  member.voter = false;
+  next.members.push_back(member);
+  if (!Validate(next).empty()) return;
+  Tell(NoteKind::kJoined, value.epoch, kNoNode, member.name + " becomes a member without a vote");
+  Propose(std::move(next));
+}
+
+// A clone that asked to join learns that the register names it. A voter that lost its vote file is
+// named too, but must not vote again: it stays quarantined.
+void Machine::BecomeMember(const Written& w) {
+  if (!s_.introduced || s_.view.status.db != DbState::kStandby) return;
+  if (w.value->system_identifier != s_.introduced->identity.system_identifier) return;
+  for (const Member& member : w.value->members) {
+    if (!NamesMe(member) || member.voter) continue;
+    Durable& d = Write();
+    d = Durable{};
+    d.identity = s_.introduced->identity;
+    d.identity.node = member.id;
+    d.boot_count = BootCount{1};
+    d.promised = w.write.ballot;
+    d.committed = w;
+    d.max_ttl_granted_ms = w.value->lease_ttl_ms;
+    d.wal_epoch = w.value->epoch;
+    s_.phase = Phase::kConfigured;
+    s_.quarantine_reason.clear();
+    actions_.write_marker = true;
+    Tell(NoteKind::kConfigured, w.value->epoch, Me(), "joined as a member without a vote");
+    return;
+  }
+}
+
+}  // namespace orchestra

@@ -1,0 +1,54 @@
+// What a node must be doing now, as a function of its state.
+#include "core/machine.h"
+
+namespace orchestra {
+
+bool GateOpen(const State& s, Instant now, const Policy& policy) {
+  const RegisterValue* value = CommittedValue(s);
+  if (s.phase != Phase::kConfigured || !value || !LeaseHeld(s, now)) return false;
+  const bool proven = (value->active && s.barrier_passed) || !policy.activation;
+  return proven && s.durable.fenced < value->epoch && s.durable.wrote_epoch == value->epoch &&
+         s.view.status.db == DbState::kPrimary &&
+         s.view.sync_effective == value->epoch.value.version;
+}
+
+static void ReceiverDuty(const State& s, const Policy& policy, Duties* d) {
+  const RegisterValue* value = CommittedValue(s);
+  d->receiver_closed = true;
+  if (!value) return;
+  const bool fenced = s.durable.fenced >= value->epoch;
+  if (fenced && !policy.fence_receiver) d->receiver_closed = false;
+  if (fenced || s.durable.wal_epoch != value->epoch || !MayFollow(s)) return;
+  const Member* upstream = FindMember(*value, value->primary);
+  if (!upstream) return;
+  d->receiver_closed = false;
+  d->upstream = upstream->id;
+  d->upstream_server = upstream->server;
+  d->upstream_epoch = value->epoch;
+}
+
+Duties DutiesOf(const State& s, Instant now, const Policy& policy) {
+  Duties d;
+  d.phase = s.phase;
+  d.gated = s.phase == Phase::kConfigured || s.phase == Phase::kQuarantined;
+  if (s.phase == Phase::kQuarantined) d.receiver_closed = true;
+  if (s.phase != Phase::kConfigured) return d;
+  d.gate_open = GateOpen(s, now, policy);
+  d.gate_until = s.lease_until;
+  ReceiverDuty(s, policy, &d);
+  if (s.scan_running) d.scan = s.scan_seq;
+  const RegisterValue* value = CommittedValue(s);
+  if (!value) return d;
+  for (const Member& member : value->members)
+    if (member.id != Self(s)) d.sync_all.push_back(member.name);
+  if (value->primary != Self(s) || s.durable.fenced >= value->epoch) return d;
+  const bool mine = s.durable.wrote_epoch == value->epoch;
+  if (mine && !value->active && s.view.status.db == DbState::kStandby) d.promote = value->epoch;
+  if (!mine) return d;
+  d.sync_version = value->epoch.value.version;
+  d.sync_k = value->sync.k;
+  for (NodeId id : value->sync.nodes) d.sync_names.push_back(NameOf(*value, id));
+  return d;
+}
+
+}  // namespace orchestra

@@ -1,0 +1,264 @@
+// Rules 4, 5 and 8 as the coordinator goes through them.
+#include <algorithm>
+#include <utility>
+
+#include "core/machine.h"
+
+namespace orchestra {
+
+// Rule 8: the lease has lapsed when a majority of voters says that no promise of theirs lives.
+void Machine::WatchLease() {
+  const Timers t = T();
+  const EpochId epoch = s_.proposal->value->epoch;
+  std::size_t without = 0;
+  bool dangling = false;
+  for (const auto& [id, peer] : s_.peers) {
+    if (!peer.heard_at || Since(now_, *peer.heard_at) >= 5 * t.heartbeat) continue;
+    if (peer.fenced >= epoch) dangling = true;
+    if (!peer.promise_live && IsVoter(*s_.proposal->value, id)) without++;
+  }
+  s_.lease_lapsed = without >= MajorityOf();
+  if (!s_.lease_lapsed) s_.leased_at = now_;
+
+  const Finding finding = Analyze(TopologyOf(s_, now_));
+  if (s_.failover.stage != Failover::Stage::kNone) return;
+  if (finding.action == FindingAction::kFailover) {
+    StartFailover(NameOf(finding.code), finding.evidence);
+  } else if (dangling) {  // rule 4: no dangling fence
+    StartFailover("DanglingFence", "a node is fenced for the epoch in force");
+  } else if (s_.finding_told != finding.code) {
+    if (s_.finding_told || finding.code != FindingCode::kNoProblem)
+      Tell(NoteKind::kDetected, epoch, s_.proposal->value->primary,
+           std::string(NameOf(finding.code)) + ": " + finding.evidence, NameOf(finding.action));
+    s_.finding_told = finding.code;
+  }
+}
+
+void Machine::StartFailover(const std::string& cause, const std::string& evidence) {
+  const RegisterValue& value = *s_.proposal->value;
+  s_.failover = Failover{};
+  s_.failover.stage = Failover::Stage::kFenceVoters;
+  s_.failover.recovery = ToText(value.epoch);
+  s_.failover.version = value.version;
+  s_.finding_told.reset();
+  Tell(NoteKind::kDetected, value.epoch, value.primary, cause + ": " + evidence, "failover",
+       s_.failover.recovery);
+  Tell(NoteKind::kFenceStarted, value.epoch, kNoNode, "first a majority of voters",
+       "then every data node", s_.failover.recovery);
+}
+
+void Machine::FailoverTick() {
+  Failover& f = s_.failover;
+  if (f.stage == Failover::Stage::kNone) return;
+  const RegisterValue& value = *s_.proposal->value;
+  if (f.version != value.version) {  // compare-and-set: what was counted named an older version
+    f.version = value.version;
+    f.positions.clear();
+    f.enough_at.reset();
+  }
+  if (f.stage == Failover::Stage::kFenceVoters && f.voters_fenced.size() >= MajorityOf()) {
+    f.stage = Failover::Stage::kCollect;
+    f.sent_at = Instant{};
+    Tell(NoteKind::kVotersFenced, value.epoch, kNoNode,
+         std::to_string(f.voters_fenced.size()) + " of " + std::to_string(VoterCount(value)) +
+             " voters",
+         "read the end of WAL on every data node", f.recovery);
+  }
+  if (Since(now_, f.sent_at) >= T().heartbeat) {
+    f.sent_at = now_;
+    const bool collect = f.stage == Failover::Stage::kCollect;
+    for (const Member& member : value.members)
+      if (collect || member.voter)
+        Send(member.id, Fence{s_.ballot, value.version, value.epoch, collect});
+  }
+  if (f.stage == Failover::Stage::kCollect) Decide();
+}
+
+void Machine::On(NodeId from, const Fenced& m) {
+  Failover& f = s_.failover;
+  if (!IsCoordinator(s_) || f.stage == Failover::Stage::kNone || m.ballot != s_.ballot ||
+      m.epoch != s_.proposal->value->epoch)
+    return;
+  if (IsVoter(*s_.proposal->value, from)) f.voters_fenced.insert(from);
+  if (f.stage != Failover::Stage::kCollect || !m.position) return;
+  if (m.version != s_.proposal->value->version) return;
+  const bool first = !f.positions.contains(from);
+  f.positions[from] = *m.position;
+  if (first)
+    Tell(NoteKind::kNodeFenced, m.epoch, from,
+         "timeline " + std::to_string(m.position->timeline.value) + ", end of WAL " +
+             ToText(m.position->end) + (m.position->exact ? "" : " (not exact: not counted)"),
+         "", f.recovery);
+  Decide();
+}
+
+namespace {
+
+struct Counted {
+  NodeId node;
+  Lsn end;
+};
+
+// How far the node's WAL is WAL of the last active epoch's timeline, or nothing.
+std::optional<Lsn> CountedEnd(const RegisterValue& value, const Basis& basis, NodeId node,
+                              const WalPosition& position) {
+  if (!position.exact) return std::nullopt;
+  // A former primary of an abandoned epoch may be on a branch that nobody else knows.
+  if (position.out_of_recovery && node != basis.primary && node != value.primary)
+    return std::nullopt;
+  if (position.timeline == basis.timeline) {
+    if (!OnLineage(value, position.timeline, position.wal_epoch)) return std::nullopt;
+    return position.end;
+  }
+  for (const TimelineEnd& past : position.history)
+    if (past.timeline == basis.timeline) return past.end;
+  return std::nullopt;
+}
+
+}  // namespace
+
+void Machine::Decide() {
+  Failover& f = s_.failover;
+  const RegisterValue& value = *s_.proposal->value;
+  const Basis basis = BasisOf(value);
+  std::vector<Counted> counted;
+  std::size_t of_s = 0;
+  bool old_primary = false;
+  for (const auto& [node, position] : f.positions) {
+    const std::optional<Lsn> end = CountedEnd(value, basis, node, position);
+    if (!end) continue;
+    counted.push_back({node, *end});
+    if (basis.sync.Has(node)) of_s++;
+    if (node == basis.primary) old_primary = true;
+  }
+  const std::size_t need = basis.sync.nodes.size() - basis.sync.k + 1;  // rule 5 (iii)
+  if (counted.empty() || (of_s < need && !old_primary)) {
+    Blocked("waits for exact ends of WAL: " + std::to_string(of_s) + " of " + std::to_string(need) +
+            " needed from the synchronous set, or the old primary's own");
+    return;
+  }
+  if (!f.enough_at) f.enough_at = now_;
+  // Nodes that answer heartbeats are likely to answer in a moment: more choice, same safety.
+  std::size_t awaited = 0;
+  for (const Member& member : value.members) {
+    auto it = s_.peers.find(member.id);
+    const bool alive = it != s_.peers.end() && it->second.heard_at &&
+                       Since(now_, *it->second.heard_at) < 3 * T().heartbeat;
+    if (alive && !f.positions.contains(member.id)) awaited++;
+  }
+  if (awaited > 0 && Since(now_, *f.enough_at) < 3 * T().heartbeat) return;
+
+  Lsn highest{};
+  for (const Counted& c : counted) highest = std::max(highest, c.end);
+  const Counted* target = nullptr;
+  for (const Counted& c : counted) {
+    const bool far_enough = policy_.highest_target ? c.end == highest : true;
+    if (!far_enough || !IsVoter(value, c.node)) continue;
+    if (!target || (policy_.highest_target && c.node == value.primary) ||
+        (target->node != value.primary && Name(c.node) < Name(target->node)))
+      target = &c;
+    if (!policy_.highest_target && c.end < target->end) target = &c;
+  }
+  if (!target) {
+    Blocked("no voter holds the highest counted end of WAL, " + ToText(highest));
+    return;
+  }
+  Elect(target->node, f.positions[target->node], basis);
+}
+
+void Machine::Elect(NodeId target, const WalPosition& position, const Basis& basis) {
+  Failover& f = s_.failover;
+  RegisterValue next = *s_.proposal->value;
+  Tell(NoteKind::kCandidateChosen, next.epoch, target,
+       "highest counted end of WAL, " + ToText(position.end) +
+           (target == next.primary ? "; stays primary" : ""),
+       "commit a new epoch", f.recovery);
+  next.version.value++;
+  next.epoch = EpochId{WriteId{s_.ballot, next.version}};
+  next.basis = basis;
+  next.primary = target;
+  next.active = false;
+  next.timeline = TimelineId{};
+  next.target_branch.reset();
+  if (!OnLineage(next, position.timeline, position.wal_epoch))
+    next.target_branch = LineageEntry{position.timeline, position.wal_epoch};
+  if (!policy_.activation) {  // the mutant guesses what activation proves
+    next.active = true;
+    next.timeline = position.timeline;
+    if (!position.out_of_recovery) next.timeline.value++;
+    next.lineage.push_back({next.timeline, next.epoch});
+  }
+  next.sync = FixedSyncSet(next, target);
+  s_.aftermath = Aftermath{};
+  s_.aftermath.recovery = f.recovery;
+  s_.aftermath.epoch = next.epoch;
+  s_.aftermath.since = now_;
+  s_.failover = Failover{};
+  Propose(std::move(next));
+}
+
+void Machine::Blocked(const std::string& reason) {
+  Failover& f = s_.failover;
+  if (f.blocked == reason) return;
+  f.blocked = reason;
+  Tell(NoteKind::kFailoverBlocked, s_.proposal->value->epoch, kNoNode, reason, "ask again",
+       f.recovery);
+}
+
+// Steps of a recovery that follow from what the nodes report about themselves.
+void Machine::AftermathTick() {
+  Aftermath& a = s_.aftermath;
+  if (a.recovery.empty()) return;
+  const RegisterValue& value = *s_.proposal->value;
+  if (value.epoch != a.epoch) {
+    a = Aftermath{};
+    return;
+  }
+  auto status = [&](NodeId id) -> const NodeStatus* {
+    auto it = s_.peers.find(id);
+    return it != s_.peers.end() && it->second.status_at ? &it->second.status : nullptr;
+  };
+  const NodeStatus* primary = status(value.primary);
+  if (!a.promoted && primary && primary->db == DbState::kPrimary) {
+    a.promoted = true;
+    Tell(NoteKind::kPromoted, a.epoch, value.primary,
+         "out of recovery on timeline " + std::to_string(primary->timeline.value),
+         "activate once a standby has flushed the new timeline", a.recovery);
+  }
+  if (!a.activated && value.active) {
+    a.activated = true;
+    Tell(NoteKind::kActivated, a.epoch, value.primary,
+         "timeline " + std::to_string(value.timeline.value), "commits are acknowledged again",
+         a.recovery);
+  }
+  std::size_t waiting = 0;
+  for (const Member& member : value.members) {
+    if (member.id == value.primary || a.repointed.contains(member.id)) continue;
+    const NodeStatus* s = status(member.id);
+    const bool follows = a.promoted && s && s->receiver == ReceiverState::kStreaming &&
+                         s->upstream == value.primary && s->timeline == primary->timeline;
+    if (follows) {
+      a.repointed.insert(member.id);
+      Tell(NoteKind::kRepointed, a.epoch, member.id,
+           "streams from " + Name(value.primary) + " on timeline " +
+               std::to_string(s->timeline.value),
+           "", a.recovery);
+    } else {
+      waiting++;
+    }
+  }
+  const bool late = Since(now_, a.since) > std::chrono::seconds(30);
+  if (!a.activated || (waiting > 0 && !late)) return;
+  std::string left;
+  for (const Member& member : value.members)
+    if (member.id != value.primary && !a.repointed.contains(member.id)) {
+      const NodeStatus* s = status(member.id);
+      left += (left.empty() ? "" : ", ") + member.name +
+              (s && !s->problem.empty() ? " (" + s->problem + ")" : "");
+    }
+  Tell(NoteKind::kRecovered, a.epoch, value.primary,
+       left.empty() ? "every standby follows" : "not following: " + left, "", a.recovery);
+  a = Aftermath{};
+}
+
+}  // namespace orchestra
