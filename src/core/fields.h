@@ -104,6 +104,7 @@ void Fields(auto& io, Of<NodeStatus> auto& v) {
   io(v.receiver_message_age_ms);
   io(v.lease_left_ms);
   io(v.server_version_num);
+  io(v.fenced);
   io.Text(v.slot, kMaxNameBytes);
   io.Text(v.version, kMaxNameBytes);
   io.Text(v.problem, kMaxProblemBytes);

@@ -54,6 +54,7 @@ struct NodeStatus {
   std::int64_t receiver_message_age_ms = -1;  // -1: unknown
   std::int64_t lease_left_ms = -1;            // primary only
   std::uint32_t server_version_num = 0;       // as PostgreSQL's server_version_num
+  EpochId fenced;                             // durable fence of this node; zero: never
   std::string slot;                           // primary_slot_name, empty: none
   std::string version;                        // of orchestra
   std::string problem;  // first thing a human should know; at most kMaxProblemBytes
