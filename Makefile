@@ -1,13 +1,23 @@
-# Builds the extension with PGXS. The folders are the source lists.
+# Builds the extension with PGXS. The folders are the source lists; `make help` lists what else there
+# is (mk/*.mk).
 #
-# Builds in the directory that it is called in: `make -C /some/where -f $PWD/Makefile` leaves this
-# tree alone. FAULTS=1 makes a test build (src/pg/faults.h, test/pg) in tmp_faults/ and, with
-# `root`, installs it into a server copy of its own.
+# It builds in the directory that it is called in: `make -C /some/where -f $PWD/Makefile` leaves this
+# tree alone. FAULTS=1 makes a test build (src/pg/faults.h, test/pg).
 PG_CONFIG ?= pg_config
 SOURCE := $(patsubst %/,%,$(dir $(abspath $(firstword $(MAKEFILE_LIST)))))
-PREFIX := $(shell $(PG_CONFIG) --bindir)
-ifeq ($(PREFIX),)
-$(error $(PG_CONFIG) not found: install the server's headers or set PG_CONFIG)
+# A copy of the server with orchestra in it, so that nothing gets installed into the system.
+ROOT ?= $(CURDIR)/tmp_root
+
+# PGXS has targets of the same names (check), and is not there before `make deps`: goals of mk/*.mk
+# get no PGXS, and call make again for what needs it.
+OWN_GOALS := $(shell sed -nE 's/^([a-z-]+):.*/\1/p' $(wildcard $(SOURCE)/mk/*.mk))
+ifneq ($(filter $(OWN_GOALS),$(MAKECMDGOALS)),)
+include $(wildcard $(SOURCE)/mk/*.mk)
+else
+
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+ifeq ($(wildcard $(PGXS)),)
+$(error $(PG_CONFIG) names no server headers: `make deps` installs them, or set PG_CONFIG)
 endif
 
 EXTENSION     = orchestra
@@ -17,7 +27,7 @@ SHLIB_EXPORTS = exports.txt
 FOLDERS       = src/core src/net src/pg $(if $(FAULTS),test/pg)
 SOURCES      := $(foreach folder,$(FOLDERS),$(wildcard $(SOURCE)/$(folder)/*.cpp))
 OBJS         := $(patsubst $(SOURCE)/%.cpp,$(CURDIR)/%.o,$(SOURCES))
-EXTRA_CLEAN   = exports.list $(OBJS:.o=.d)
+EXTRA_CLEAN   = exports.list .flavour $(ROOT) $(OBJS:.o=.d)
 
 PG_CPPFLAGS   = -I$(SOURCE)/src -I$(libpq_srcdir) $(if $(FAULTS),-DORCHESTRA_FAULTS)
 PG_CXXFLAGS   = -std=c++20 -Wall -Wextra -Werror -MMD -MP
@@ -29,44 +39,32 @@ SHLIB_LINK_INTERNAL = $(libpq)
 override COMPILER  = $(CXX) $(CXXFLAGS)
 override with_llvm = no
 
-PGXS := $(shell $(PG_CONFIG) --pgxs)
 all:
 include $(PGXS)
 -include $(OBJS:.o=.d)
 
-# Objects have absolute names, and nothing but these is looked for elsewhere: two builds of one tree
-# must never take each other's files.
+# Two builds of one tree must never take each other's files: objects have absolute names, nothing
+# but these two is looked for elsewhere, and a change between product and test build makes all anew.
 override VPATH =
 vpath exports.txt $(SOURCE)
-$(shell mkdir -p $(FOLDERS))
-$(OBJS): $(CURDIR)/%.o: $(SOURCE)/%.cpp
+vpath orchestra.control $(SOURCE)
+FLAVOUR := $(if $(FAULTS),test,product)
+$(shell mkdir -p $(FOLDERS); grep -qsx $(FLAVOUR) .flavour || echo $(FLAVOUR) >.flavour)
+$(OBJS): $(CURDIR)/%.o: $(SOURCE)/%.cpp .flavour
 	$(CXX) $(CXXFLAGS) $(CPPFLAGS) -c -o $@ $<
 
-# ---- A copy of the server with orchestra in it, so that nothing is installed into the system.
-# PostgreSQL finds its files relative to its programs. Tests take their programs from SERVER_BIN.
-ROOT ?= $(CURDIR)/tmp_root$(if $(FAULTS),_faults)
-SERVER_BIN = $(ROOT)$(PREFIX)
-
-ifeq ($(FAULTS)$(CURDIR),1$(SOURCE))
-.PHONY: faults-root
-root: faults-root ;
-faults-root:
-	@mkdir -p tmp_faults
-	@$(MAKE) --no-print-directory -C tmp_faults -f $(SOURCE)/Makefile root ROOT=$(ROOT)
-else
+# PostgreSQL finds its files relative to its programs, which are in $(ROOT)$(bindir) then.
+.PHONY: root
 root: all
 	@test -e $(ROOT)/.complete || { rm -rf $(ROOT) && \
-	  mkdir -p $(ROOT)$(dir $(PREFIX)) $(ROOT)$(datadir) && \
-	  cp -a $(PREFIX)/.. $(ROOT)$(dir $(PREFIX)) && cp -aL $(datadir)/. $(ROOT)$(datadir) && \
+	  mkdir -p $(ROOT)$(dir $(bindir)) $(ROOT)$(datadir) && \
+	  cp -a $(dir $(bindir)). $(ROOT)$(dir $(bindir)) && cp -aL $(datadir)/. $(ROOT)$(datadir) && \
 	  touch $(ROOT)/.complete; }
 	@$(MAKE) --no-print-directory -s -f $(SOURCE)/Makefile install DESTDIR=$(ROOT)
-endif
-.PHONY: root
 
 # The product has no switch that turns a safety rule off.
 .PHONY: check-no-faults
 check-no-faults: all
-	@if strings -a orchestra.so | grep -q ORCHESTRA_FAULT; then \
-	  echo "orchestra.so reads ORCHESTRA_FAULT" >&2; exit 1; fi
+	@if strings -a orchestra.so | grep ORCHESTRA_FAULT; then exit 1; fi
 
--include $(SOURCE)/mk/*.mk
+endif
