@@ -2,17 +2,18 @@
 # there once `deps` has installed them.
 export PG_CONFIG ?= pg_config
 SUBMAKE = $(MAKE) --no-print-directory
-FAULTS_TREE = build/faults
 
-.PHONY: deps check check-unit check-sim check-regress check-tap cmake-build tap-tools faults-root
+.PHONY: deps check check-unit check-sim check-regress check-tap cmake-build tap-tools
 deps: ## names what is missing and, as root, installs it (starts no service)
 	@tools/deps.sh
 
+ifndef PGXS
 check: deps ## every test there is, and one summary line
 	@$(SUBMAKE) cmake-build
 	@$(SUBMAKE) root tap-tools
-	@$(SUBMAKE) faults-root
+	@$(SUBMAKE) root FAULTS=1
 	@$(check_suites) unit sim regress tap negative
+endif
 
 check-unit: deps ## unit tests of the core and the sockets
 	@$(SUBMAKE) cmake-build
@@ -28,11 +29,11 @@ check-regress: deps ## pg_regress
 
 check-tap: deps ## clusters on real servers (TESTS=t/100_failover.pl), and the negative controls
 	@$(SUBMAKE) root tap-tools
-	@$(if $(TESTS),,$(SUBMAKE) faults-root)
+	@$(if $(TESTS),,$(SUBMAKE) root FAULTS=1)
 	@$(check_suites) tap $(if $(TESTS),,negative)
 
 check_suites = TESTS='$(TESTS)' ORCHESTRA_ROOT='$(abspath $(ROOT))' \
-  ORCHESTRA_PRODUCT_LIBRARY='$(abspath orchestra.so)' tools/check.sh
+  ORCHESTRA_FAULTS_ROOT='$(abspath $(ROOT)_faults)' tools/check.sh
 
 cmake-build:
 	@cmake -S . -B build/cmake -DCMAKE_MESSAGE_LOG_LEVEL=WARNING >/dev/null
@@ -43,13 +44,3 @@ build/tools/writer: test/tools/writer.cpp
 	@mkdir -p $(@D)
 	$(CXX) -std=c++20 -O2 -Wall -Wextra -Werror -I$(shell $(PG_CONFIG) --includedir) $< -o $@ \
 	  -L$(shell $(PG_CONFIG) --libdir) -lpq
-
-# The test build with switches that turn safety rules off, from a copy of the sources so that no
-# object of it can get into the product.
-faults-root:
-	@mkdir -p $(FAULTS_TREE)
-	@cd $(FAULTS_TREE) && find src sql mk -type f ! -name '*.[od]' 2>/dev/null | \
-	  while read -r file; do test -e "$(CURDIR)/$$file" || rm -f "$$file"; done
-	@tar -cf - --exclude='*.o' --exclude='*.d' --exclude='*.bc' Makefile $(wildcard *.control *.txt) \
-	  src sql mk | tar -C $(FAULTS_TREE) -xf -
-	@$(SUBMAKE) -C $(FAULTS_TREE) FAULTS=1 ROOT=$(CURDIR)/$(FAULTS_TREE)/tmp_install root

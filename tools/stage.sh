@@ -13,7 +13,7 @@
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
-root=${ORCHESTRA_ROOT:-$top/tmp_install}
+root=${ORCHESTRA_ROOT:-$top/tmp_root}
 
 # Processes whose current directory is in $1; a server's is its data directory.
 inhabitants() {
