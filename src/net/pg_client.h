@@ -69,7 +69,8 @@ class PgClient {
   std::optional<Micros> Deadline() const;  // while kConnecting or kBusy
 
  private:
-  void Fail(std::string text, std::string sqlstate = {});
+  void Fail(PgError error);
+  void FailConnection();  // with what libpq says
   void PollConnect();
   void PollQuery();
   bool Collect(pg_result* result);

@@ -1,0 +1,24 @@
+// Connection strings from one node to another.
+#pragma once
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/register.h"
+
+namespace orchestra::net {
+
+using ConninfoOptions = std::vector<std::pair<std::string, std::string>>;
+
+struct ConninfoResult {
+  std::string conninfo;
+  std::string error;  // not empty: why there is none; never any part of a value
+};
+
+// Every node is reached in the same way but for its address: `own` (how peers reach this node)
+// without its host, hostaddr, port and target_session_attrs, with `to` instead. `defaults` are used
+// where `own` says nothing, `forced` in any case; "options" of `forced` is added to that of `own`.
+ConninfoResult PeerConninfo(const std::string& own, const Address& to,
+                            const ConninfoOptions& defaults, const ConninfoOptions& forced);
+
+}  // namespace orchestra::net
