@@ -14,6 +14,13 @@ struct SharedGate {
   pg_atomic_uint64 refused;  // commits refused since start
 };
 
+// What the postmaster found in its files at this start, before anybody connected (pg/storage.h).
+// Written once, before any child exists. A phase that changes later is in the board.
+struct SharedBoot {
+  uint32 phase;      // core's Phase
+  char reason[512];  // why, and what to do; of a quarantined node always
+};
+
 // The WAL receiver's ticket (src/pg/receiver.cpp).
 struct SharedReceiver {
   pg_atomic_uint32
@@ -26,6 +33,7 @@ struct SharedReceiver {
   char target_host[256];               // empty: as primary_conninfo says
   uint32 target_port;
   char error[256];  // last connect error, written by the receiver
+  Latch* listener;  // whom a receiver wakes when it parks: the consensus worker
 };
 
 // Seqlock-published image of core/board.h's Board.
@@ -95,6 +103,7 @@ struct SharedMonitor {
 
 struct Shared {
   SharedGate gate;
+  SharedBoot boot;
   SharedReceiver receiver;
   SharedGenerations generations;
   SharedWorkers workers;
