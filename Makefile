@@ -27,7 +27,7 @@ SHLIB_EXPORTS = exports.txt
 FOLDERS       = src/core src/net src/pg $(if $(FAULTS),test/pg)
 SOURCES      := $(foreach folder,$(FOLDERS),$(wildcard $(SOURCE)/$(folder)/*.cpp))
 OBJS         := $(patsubst $(SOURCE)/%.cpp,$(CURDIR)/%.o,$(SOURCES))
-EXTRA_CLEAN   = exports.list .flavour $(ROOT) $(OBJS:.o=.d)
+EXTRA_CLEAN   = build exports.list .flavour $(ROOT) $(OBJS:.o=.d)
 
 PG_CPPFLAGS   = -I$(SOURCE)/src -I$(libpq_srcdir) $(if $(FAULTS),-DORCHESTRA_FAULTS)
 PG_CXXFLAGS   = -std=c++20 -Wall -Wextra -Werror -MMD -MP

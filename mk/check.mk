@@ -1,19 +1,18 @@
-# Tests. What needs PostgreSQL's build rules runs in a make of its own, because these rules are only
-# there once `deps` has installed them.
-export PG_CONFIG ?= pg_config
+# Tests. What needs PostgreSQL's build rules runs in a make of its own (see Makefile).
+export PG_CONFIG
 SUBMAKE = $(MAKE) --no-print-directory
+FAULTS_TREE = $(CURDIR)/build/faults
 
-.PHONY: deps check check-unit check-sim check-regress check-tap cmake-build tap-tools
+.PHONY: deps check check-unit check-sim check-regress check-tap cmake-build tap-tools faults-root
 deps: ## names what is missing and, as root, installs it (starts no service)
 	@tools/deps.sh
 
-ifndef PGXS
 check: deps ## every test there is, and one summary line
 	@$(SUBMAKE) cmake-build
-	@$(SUBMAKE) root tap-tools
-	@$(SUBMAKE) root FAULTS=1
+	@$(SUBMAKE) -j2 root
+	@$(SUBMAKE) tap-tools
+	@$(SUBMAKE) faults-root
 	@$(check_suites) unit sim regress tap negative
-endif
 
 check-unit: deps ## unit tests of the core and the sockets
 	@$(SUBMAKE) cmake-build
@@ -24,16 +23,17 @@ check-sim: deps ## simulator: SIM_SEEDS=2000 with coverage floors, and the mutan
 	@$(check_suites) sim
 
 check-regress: deps ## pg_regress
-	@$(SUBMAKE) root
+	@$(SUBMAKE) -j2 root
 	@$(check_suites) regress
 
 check-tap: deps ## clusters on real servers (TESTS=t/100_failover.pl), and the negative controls
-	@$(SUBMAKE) root tap-tools
-	@$(if $(TESTS),,$(SUBMAKE) root FAULTS=1)
+	@$(SUBMAKE) -j2 root
+	@$(SUBMAKE) tap-tools
+	@$(if $(TESTS),,$(SUBMAKE) faults-root)
 	@$(check_suites) tap $(if $(TESTS),,negative)
 
 check_suites = TESTS='$(TESTS)' ORCHESTRA_ROOT='$(abspath $(ROOT))' \
-  ORCHESTRA_FAULTS_ROOT='$(abspath $(ROOT)_faults)' tools/check.sh
+  ORCHESTRA_FAULTS_ROOT='$(FAULTS_TREE)/tmp_root' tools/check.sh
 
 cmake-build:
 	@cmake -S . -B build/cmake -DCMAKE_MESSAGE_LOG_LEVEL=WARNING >/dev/null
@@ -44,3 +44,8 @@ build/tools/writer: test/tools/writer.cpp
 	@mkdir -p $(@D)
 	$(CXX) -std=c++20 -O2 -Wall -Wextra -Werror -I$(shell $(PG_CONFIG) --includedir) $< -o $@ \
 	  -L$(shell $(PG_CONFIG) --libdir) -lpq
+
+# The test build, with switches that turn safety rules off.
+faults-root:
+	@mkdir -p $(FAULTS_TREE)
+	@$(SUBMAKE) -j2 -C $(FAULTS_TREE) -f $(CURDIR)/Makefile FAULTS=1 ROOT=$(FAULTS_TREE)/tmp_root root

@@ -20,11 +20,6 @@ lint: ## formatting, shell and Perl, sizes of files, zones
 	@! grep -nE '.{100,}' $(PERL_FILES) $(wildcard tools/*.sh)
 	@! grep -nE '\bsleep[ (]+[1-9]' -r t test
 
-clean: clean-trees
-.PHONY: clean-trees
-clean-trees:
-	@rm -rf build tmp_root tmp_root_faults tmp_faults
-
 help: ## this list
 	@printf '  %-15s %s\n' all 'builds the extension' install 'installs it (as PGXS: DESTDIR, PG_CONFIG)' \
 	  clean 'removes what was built'
