@@ -304,13 +304,11 @@ bool IsCoordinator(const State& state) {
   return state.role == Role::kCoordinator && state.proposal_committed;
 }
 
-bool LeaseHeld(const State& state, Instant now) {
+bool HoldsLease(const State& state, Instant now) {
   const RegisterValue* value = CommittedValue(state);
   return value && state.lease_epoch == value->epoch && value->primary == Self(state) &&
          state.lease_epoch != EpochId{} && BeforeOnEveryClock(now, state.lease_until);
 }
-
-bool HoldsLease(const State& state, Instant now) { return LeaseHeld(state, now); }
 
 Topology TopologyOf(const State& state, Instant now) {
   Topology t;

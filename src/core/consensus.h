@@ -263,7 +263,11 @@ NodeId Self(const State& state);
 std::optional<Address> PeerAddress(const State& state, NodeId node);
 const RegisterValue* CommittedValue(const State& state);  // nullptr: none
 bool IsCoordinator(const State& state);
+// Is the lease of the committed epoch held here at this moment?
 bool HoldsLease(const State& state, Instant now);
+bool GateOpen(const State& state, Instant now, const Policy& policy = Policy{});
+// May this node's WAL be continued by the primary of the committed epoch?
+bool MayFollow(const State& state);
 Topology TopologyOf(const State& state, Instant now);
 
 }  // namespace orchestra

@@ -5,7 +5,7 @@ namespace orchestra {
 
 bool GateOpen(const State& s, Instant now, const Policy& policy) {
   const RegisterValue* value = CommittedValue(s);
-  if (s.phase != Phase::kConfigured || !value || !LeaseHeld(s, now)) return false;
+  if (s.phase != Phase::kConfigured || !value || !HoldsLease(s, now)) return false;
   const bool proven = (value->active && s.barrier_passed) || !policy.activation;
   return proven && s.durable.fenced < value->epoch && s.durable.wrote_epoch == value->epoch &&
          s.view.status.db == DbState::kPrimary &&

@@ -46,7 +46,7 @@ void Machine::On(NodeId from, const LeaseAck& m) {
   if (!m.granted || sent == s_.requests_sent.end()) {
     // A voter that only gave a nonce grants the next request: ask soon, but not in a storm.
     const Micros soon = T().renewal - std::chrono::milliseconds(20);
-    if (!LeaseHeld(s_, now_) && s_.lease_request_at.boottime > soon)
+    if (!HoldsLease(s_, now_) && s_.lease_request_at.boottime > soon)
       s_.lease_request_at = s_.lease_request_at + -soon;
     return;
   }
@@ -91,7 +91,7 @@ void Machine::BarrierTick() {
 
 void Machine::ActivationTick() {
   const RegisterValue& value = *CommittedValue(s_);
-  if (value.active || !s_.barrier_passed || !LeaseHeld(s_, now_)) return;
+  if (value.active || !s_.barrier_passed || !HoldsLease(s_, now_)) return;
   if (s_.view.sync_effective != value.epoch.value.version) return;
   const Timers t = T();
   if (s_.asked_since && Since(now_, s_.asked_at) < t.request_retry) return;
@@ -110,7 +110,7 @@ void Machine::ActivationTick() {
 void Machine::TellGate() {
   const RegisterValue* value = CommittedValue(s_);
   const EpochId epoch = value ? value->epoch : EpochId{};
-  const bool held = LeaseHeld(s_, now_);
+  const bool held = HoldsLease(s_, now_);
   if (held != s_.lease_was_held) {
     s_.lease_was_held = held;
     if (held)

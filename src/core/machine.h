@@ -122,10 +122,4 @@ class Machine {
   std::deque<Envelope> loopback_;
 };
 
-// Is the lease of the committed epoch held now? (Machine and questions.)
-bool LeaseHeld(const State& state, Instant now);
-bool GateOpen(const State& state, Instant now, const Policy& policy);
-// May this node's WAL be continued by the primary of the committed epoch?
-bool MayFollow(const State& state);
-
 }  // namespace orchestra

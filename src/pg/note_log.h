@@ -1,0 +1,24 @@
+// Notes of the core become log lines (each state change once; repeats at most once a minute, with
+// a count) and entries of the ring that the monitor reads.
+#pragma once
+#include <map>
+#include <string>
+
+#include "core/consensus.h"
+
+namespace orchestra::pg {
+
+class NoteLog {
+ public:
+  // `value`: the register that gives names to nodes; may be null.
+  void Add(const Note& note, const RegisterValue* value, const std::string& own_name, Micros now);
+
+ private:
+  struct Seen {
+    Micros logged_at{};
+    unsigned repeats = 0;
+  };
+  std::map<std::string, Seen> seen_;  // bounded
+};
+
+}  // namespace orchestra::pg

@@ -1,0 +1,46 @@
+// Performs the duties of the core on this server: gate, WAL receiver, end of WAL, promotion,
+// synchronous standbys, slots. Level-triggered: called every turn, acts on what differs.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/consensus.h"
+#include "pg/wal_end.h"
+
+namespace orchestra::pg {
+
+class Performer {
+ public:
+  // Publishes the gate for every commit of this server. Call it after each step that may have
+  // moved the lease.
+  static void PublishGate(const Duties& duties);
+
+  // Everything else. `slots`: names of slots that the other members' standbys use. Returns the end
+  // of WAL when a scan that the core asked for is done.
+  std::optional<WalEndRead> Perform(const Duties& duties, const LocalView& view,
+                                    const std::vector<std::string>& slots, Instant now);
+
+  // True while something is under way that wants a turn every few ms.
+  bool busy() const { return busy_; }
+  // What stands in the way, for people; empty: nothing.
+  const std::string& problem() const { return problem_; }
+
+ private:
+  void Receiver(const Duties& duties, const LocalView& view, Instant now);
+  void Promotion(const Duties& duties, const LocalView& view,
+                 const std::vector<std::string>& slots);
+  std::optional<WalEndRead> Scan(const Duties& duties, const LocalView& view);
+
+  WalEndReader reader_;
+  std::optional<std::uint64_t> scanning_;
+  EpochId receiver_epoch_;  // for which the receiver was opened
+  Instant receiver_opened_at_{};
+  Instant nudged_at_{};
+  EpochId conninfo_epoch_;  // for which primary_conninfo was rewritten
+  EpochId promoting_;       // promotion asked for and not yet followed up
+  bool busy_ = false;
+  std::string problem_;
+};
+
+}  // namespace orchestra::pg
