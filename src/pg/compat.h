@@ -35,4 +35,57 @@ inline WaitEventSet* NewWaitSet(int events) {
 #endif
 }
 
+// What a waiting WAL receiver must call when its latch was set.
+inline void HandleReceiverInterrupts() {
+#if PG_VERSION_NUM >= 180000
+  CHECK_FOR_INTERRUPTS();
+#else
+  ProcessWalRcvInterrupts();
+#endif
+}
+
+inline XLogRecPtr FlushedLsn() {
+#if PG_VERSION_NUM >= 150000
+  return GetFlushRecPtr(nullptr);
+#else
+  return GetFlushRecPtr();
+#endif
+}
+
+// Out of recovery only.
+inline TimeLineID InsertTimeline() {
+#if PG_VERSION_NUM >= 150000
+  return GetWALInsertionTimeLine();
+#else
+  return ThisTimeLineID;
+#endif
+}
+
+// Whether the checkpointer lets commits wait for somebody.
+inline bool SyncStandbysDefined() {
+#ifdef SYNC_STANDBY_DEFINED
+  return (WalSndCtl->sync_standbys_status & SYNC_STANDBY_DEFINED) != 0;
+#else
+  return WalSndCtl->sync_standbys_defined;
+#endif
+}
+
+inline void CreatePhysicalSlot(const char* name) {
+#if PG_VERSION_NUM >= 170000
+  ReplicationSlotCreate(name, false, RS_PERSISTENT, false, false, false);
+#else
+  ReplicationSlotCreate(name, false, RS_PERSISTENT, false);
+#endif
+}
+
+// First record at or after `position`; 0: none, or this server cannot tell.
+inline XLogRecPtr FindRecord([[maybe_unused]] XLogReaderState* reader,
+                             [[maybe_unused]] XLogRecPtr position) {
+#if PG_VERSION_NUM >= 150000
+  return XLogFindNextRecord(reader, position);
+#else
+  return InvalidXLogRecPtr;
+#endif
+}
+
 }  // namespace orchestra::pg::compat

@@ -13,6 +13,9 @@ namespace orchestra::pg {
 // Names of the register's members (their application_names as standbys).
 using MemberNames = std::vector<std::pair<std::string, NodeId>>;
 
+// Crash recovery, and recovery to a point in time, are kStarting. Never kStopping or kNone.
+DbState ObserveDbState();
+
 // Fills in all that can be read here. Left for the caller: kStopping (its own SIGTERM), gate_open,
 // quarantined, upstream, lease_left_ms, version, problem.
 LocalView Observe(const MemberNames& members);

@@ -53,6 +53,7 @@ extern "C" {
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "common/controldata_utils.h"
+#include "common/file_perm.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "fmgr.h"

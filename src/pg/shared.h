@@ -93,7 +93,7 @@ struct SharedProbe {
   uint16 node;
   bool reachable;
   int64 checked_raw_us;
-  char error[128];
+  char text[192];  // what the node said, or why it cannot be reached
 };
 struct SharedMonitor {
   pg_atomic_uint64 generation;

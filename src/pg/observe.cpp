@@ -1,0 +1,90 @@
+#include "pg/observe.h"
+
+#include <unistd.h>
+
+#include "pg/pg.h"
+#include "pg/receiver.h"
+#include "pg/senders.h"
+#include "pg/sync_setting.h"
+
+namespace orchestra::pg {
+namespace {
+
+std::uint32_t ServerVersion() {
+  static const std::uint32_t version = [] {
+    const char* text = GetConfigOption("server_version_num", true, false);
+    return text != nullptr ? static_cast<std::uint32_t>(std::strtoul(text, nullptr, 10))
+                           : std::uint32_t{PG_VERSION_NUM};
+  }();
+  return version;
+}
+
+std::vector<std::pair<NodeId, Lsn>> StandbysFlushed(const MemberNames& members) {
+  std::vector<std::pair<NodeId, Lsn>> flushed;
+  ForEachSender([&](const Sender& sender) {
+    if (!sender.published || sender.flushed == InvalidXLogRecPtr ||
+        (sender.state != WALSNDSTATE_STREAMING && sender.state != WALSNDSTATE_STOPPING))
+      return;
+    for (const auto& [name, node] : members) {
+      if (pg_strcasecmp(name.c_str(), sender.name) != 0) continue;
+      const auto known = std::find_if(flushed.begin(), flushed.end(),
+                                      [&](const auto& entry) { return entry.first == node; });
+      if (known == flushed.end())
+        flushed.emplace_back(node, Lsn{sender.flushed});
+      else  // an old connection of it lingers
+        known->second = std::max(known->second, Lsn{sender.flushed});
+    }
+  });
+  return flushed;
+}
+
+void ObserveStandby(NodeStatus* status) {
+  TimeLineID replaying = 0;
+  TimeLineID receiving = 0;
+  const XLogRecPtr replayed = GetXLogReplayRecPtr(&replaying);
+  const XLogRecPtr received = GetWalRcvFlushRecPtr(nullptr, &receiving);
+  status->replay_lsn = Lsn{replayed};
+  status->flush_lsn = Lsn{std::max(replayed, received)};
+  status->timeline = TimelineId{received > replayed ? receiving : replaying};
+}
+
+}  // namespace
+
+DbState ObserveDbState() {
+  switch (GetRecoveryState()) {
+    case RECOVERY_STATE_DONE:
+      return DbState::kPrimary;
+    case RECOVERY_STATE_ARCHIVE: {
+      // Promotion removes the file a moment before it ends recovery.
+      static bool standby = false;
+      standby = standby || ::access(STANDBY_SIGNAL_FILE, F_OK) == 0;
+      return standby ? DbState::kStandby : DbState::kStarting;
+    }
+    default:
+      return DbState::kStarting;
+  }
+}
+
+LocalView Observe(const MemberNames& members) {
+  LocalView view;
+  NodeStatus& status = view.status;
+  status.db = ObserveDbState();
+  status.receiver = GetReceiverState();
+  status.receiver_message_age_ms = ReceiverMessageAgeMs();
+  status.server_version_num = ServerVersion();
+  status.slot = PrimarySlotName != nullptr ? PrimarySlotName : "";
+  if (status.db == DbState::kPrimary) {
+    status.accepting_connections = true;
+    status.flush_lsn = Lsn{compat::FlushedLsn()};
+    status.timeline = TimelineId{compat::InsertTimeline()};
+    view.standby_flushed = StandbysFlushed(members);
+    view.sync_effective = EffectiveSync();
+  } else {
+    status.accepting_connections = HotStandbyActive();
+    ObserveStandby(&status);
+  }
+  view.receiver_quiet = ReceiverQuiet();
+  return view;
+}
+
+}  // namespace orchestra::pg

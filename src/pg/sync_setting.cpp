@@ -1,0 +1,202 @@
+#include "pg/sync_setting.h"
+
+#include "pg/auto_conf.h"
+#include "pg/conninfo.h"
+#include "pg/guard.h"
+#include "pg/pg.h"
+#include "pg/senders.h"
+#include "pg/shared.h"
+
+namespace orchestra::pg {
+namespace {
+
+constexpr char kNames[] = "synchronous_standby_names";
+constexpr char kGeneration[] = "orchestra.sync_generation";
+constexpr Micros kRetry{200'000};
+constexpr Micros kPatience{1'000'000};  // until a walsender that loads nothing is ended
+
+// ---------------------------------------------------------------- every process
+
+char* generation_text;  // the setting: a register version in decimal
+uint64 loaded;          // the same, as loaded by this process
+ClientAuthentication_hook_type previous_authentication_hook;
+
+void Publish() {
+  if (shared == nullptr) return;
+  if (MyProcPid == PostmasterPid) pg_atomic_write_u64(&shared->generations.postmaster, loaded);
+  if (AmCheckpointerProcess()) pg_atomic_write_u64(&shared->generations.checkpointer, loaded);
+  if (am_walsender) PublishSender(loaded);
+}
+
+bool CheckGeneration(char** value, void**, GucSource) {
+  const std::string_view text = *value;
+  const bool valid = text.size() <= 19 && text.find_first_not_of("0123456789") == text.npos;
+  if (!valid) GUC_check_errdetail("It is a register version, written by orchestra itself.");
+  return valid;
+}
+
+void AssignGeneration(const char* value, void*) {
+  loaded = strtoull(value, nullptr, 10);
+  Publish();
+}
+
+// A walsender inherited what the postmaster had loaded when it was forked.
+void OnAuthentication(Port* port, int status) {
+  if (previous_authentication_hook != nullptr) previous_authentication_hook(port, status);
+  if (status == STATUS_OK && am_walsender) PublishSender(loaded);
+}
+
+// ---------------------------------------------------------------- the consensus worker
+
+struct Applied {
+  Applied() = default;
+  Applied(const SyncSetting& setting, const std::string& value) : wanted(setting), names(value) {}
+  SyncSetting wanted;
+  std::string names;  // value of synchronous_standby_names
+  std::optional<Micros> tried, reloaded, postmaster_at;
+  std::vector<int> signalled;  // walsenders that were told to reload behind the postmaster
+};
+Applied applied;
+
+std::string NamesValue(const SyncSetting& setting) {
+  if (setting.k == 0 || setting.names.empty()) return "";
+  std::string text = "ANY " + std::to_string(setting.k) + " (";
+  for (const std::string& name : setting.names) {
+    text += text.back() == '(' ? "\"" : ", \"";
+    for (const char c : name) text.append(c == '"' ? 2 : 1, c);
+    text += '"';
+  }
+  return text + ")";
+}
+
+bool Due(std::optional<Micros>* last, Micros now, Micros every) {
+  if (last->has_value() && now - **last < every) return false;
+  *last = now;
+  return true;
+}
+
+bool IsWanted(const char* name) {
+  const auto& names = applied.wanted.names;
+  return std::any_of(names.begin(), names.end(), [&](const std::string& wanted) {
+    return pg_strcasecmp(wanted.c_str(), name) == 0;
+  });
+}
+
+bool IsEffective(const Sender& sender) {
+  // A base backup releases nobody, and loads what is pending before it ever streams.
+  if (sender.state == WALSNDSTATE_BACKUP)
+    return std::find(applied.signalled.begin(), applied.signalled.end(), sender.pid) !=
+               applied.signalled.end() ||
+           sender.generation == applied.wanted.version.value;
+  if (!sender.published || sender.generation != applied.wanted.version.value) return false;
+  return sender.priority == 0 || IsWanted(sender.name);
+}
+
+bool PostmasterLoaded() {
+  return pg_atomic_read_u64(&shared->generations.postmaster) == applied.wanted.version.value;
+}
+
+// What is missing, or empty.
+std::string Missing() {
+  const uint64 version = applied.wanted.version.value;
+  if (!PostmasterLoaded()) return "the postmaster has not reloaded yet";
+  if (loaded != version) return "this worker has not reloaded yet";
+  if (applied.names != SyncRepStandbyNames)
+    return "synchronous_standby_names is overridden (by the server's command line?)";
+  if (pg_atomic_read_u64(&shared->generations.checkpointer) != version ||
+      compat::SyncStandbysDefined() != !applied.names.empty())
+    return "the checkpointer has not reloaded yet";
+  std::string missing;
+  ForEachSender([&](const Sender& sender) {
+    if (missing.empty() && !IsEffective(sender))
+      missing = "walsender " + std::to_string(sender.pid) + " has not reloaded yet";
+  });
+  return missing;
+}
+
+// The postmaster has loaded it, so every reload from here on loads it too.
+void PushSenders(Micros now) {
+  if (!applied.postmaster_at) applied.postmaster_at = now;
+  const bool end = now - *applied.postmaster_at >= kPatience;
+  std::vector<int> signalled;
+  ForEachSender([&](const Sender& sender) {
+    if (sender.published && sender.generation == applied.wanted.version.value) return;
+    ::kill(sender.pid, end && !IsEffective(sender) ? SIGTERM : SIGHUP);
+    signalled.push_back(sender.pid);
+  });
+  applied.signalled = std::move(signalled);
+}
+
+std::string Apply(const SyncSetting& wanted, Micros now) {
+  const std::string names = NamesValue(wanted);
+  if (applied.wanted.version != wanted.version || applied.names != names)
+    applied = Applied(wanted, names);
+  std::string missing = Missing();
+  if (missing.empty() || !Due(&applied.tried, now, kRetry)) return missing;
+  const EditResult edit =
+      EditAutoConf({{kNames, names}, {kGeneration, std::to_string(wanted.version.value)}});
+  if (!edit.error.empty()) return edit.error;
+  if (edit.written) applied.reloaded.reset();
+  if (Due(&applied.reloaded, now, kPatience)) ::kill(PostmasterPid, SIGHUP);
+  if (PostmasterLoaded()) PushSenders(now);
+  return missing;
+}
+
+std::string RewriteHostAndPort(const std::string& host, std::uint16_t port) {
+  char* error = nullptr;
+  const char* text = Call([&] { return Retarget(PrimaryConnInfo, host.c_str(), port, &error); });
+  if (text == nullptr) return std::string("primary_conninfo: ") + error;
+  const EditResult edit = EditAutoConf({{"primary_conninfo", text}});
+  if (edit.written) ::kill(PostmasterPid, SIGHUP);
+  return edit.error;
+}
+
+}  // namespace
+
+void InstallSyncSetting() {
+  DefineCustomStringVariable(
+      kGeneration, "Register version that synchronous_standby_names belongs to.",
+      "Written by orchestra itself.", &generation_text, "0", PGC_SIGHUP,
+      GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY, CheckGeneration, AssignGeneration, nullptr);
+  previous_authentication_hook = ClientAuthentication_hook;
+  ClientAuthentication_hook = OnAuthentication;
+}
+
+void PublishSyncAtBoot() {
+  pg_atomic_write_u64(&shared->generations.postmaster, loaded);
+  pg_atomic_write_u64(&shared->generations.checkpointer, loaded);
+}
+
+std::string ApplySync(const SyncSetting& wanted, Micros now) {
+  try {
+    return Apply(wanted, now);
+  } catch (const std::exception& e) {
+    return e.what();
+  }
+}
+
+Version EffectiveSync() {
+  if (applied.wanted.version == Version{}) return Version{};
+  return Missing().empty() ? applied.wanted.version : Version{};
+}
+
+std::string RewriteConninfo(const std::string& host, std::uint16_t port) {
+  const MemoryContext before = CurrentMemoryContext;
+  MemoryContext scratch = nullptr;
+  std::string error;
+  try {
+    scratch = Call([] {
+      return AllocSetContextCreate(CurrentMemoryContext, "orchestra conninfo",
+                                   ALLOCSET_SMALL_SIZES);
+    });
+    MemoryContextSwitchTo(scratch);
+    error = RewriteHostAndPort(host, port);
+  } catch (const std::exception& e) {
+    error = e.what();
+  }
+  MemoryContextSwitchTo(before);
+  if (scratch != nullptr) MemoryContextDelete(scratch);
+  return error;
+}
+
+}  // namespace orchestra::pg
