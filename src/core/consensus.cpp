@@ -176,10 +176,12 @@ void Machine::OnObserved(const LocalView& view) {
 
 bool Machine::Admitted(const Received& received) const {
   const Envelope& e = received.envelope;
-  if (e.to != kNoNode && e.to != Me()) return false;
   const RegisterValue* value = Value();
   const bool join = std::holds_alternative<Join>(e.message);
   const bool create = std::holds_alternative<Create>(e.message);
+  // A node learns its id from Create, a clone from Commit: before that it cannot compare.
+  const bool compares = e.to != kNoNode && Me() != kNoNode && !create;
+  if (compares && e.to != Me()) return false;
   switch (s_.phase) {
     case Phase::kUnconfigured:
       return join || create || std::holds_alternative<Commit>(e.message) ||
