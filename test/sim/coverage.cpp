@@ -1,0 +1,74 @@
+#include "coverage.h"
+
+#include <cstdio>
+
+namespace orchestra::sim {
+namespace {
+
+struct Row {
+  const char* name;
+  std::uint64_t Coverage::*count;
+  std::uint64_t floor;  // for 2,000 seeds
+};
+
+constexpr Row kRows[] = {
+    {"seeds", &Coverage::seeds, 2000},
+    {"steps of the core", &Coverage::steps, 1},
+    {"clusters created", &Coverage::clusters_created, 2000},
+    {"commits acknowledged", &Coverage::acknowledged, 1000},
+    {"gates opened", &Coverage::gates_opened, 1000},
+    {"coordinators elected", &Coverage::coordinators, 1000},
+    {"adoptions of an accepted value", &Coverage::adoptions, 1},
+    {"fences at any moment", &Coverage::fences_forced, 300},
+    {"committed failovers", &Coverage::failovers, 1000},
+    {"  to another node", &Coverage::failovers_moved, 300},
+    {"  with the old primary still running", &Coverage::failovers_primary_running, 300},
+    {"  out of an inactive epoch", &Coverage::failovers_inactive, 1},
+    {"promotions", &Coverage::promotions, 300},
+    {"activations", &Coverage::activations, 300},
+    {"leases acquired", &Coverage::leases, 1000},
+    {"lease expiries", &Coverage::lease_expiries, 1},
+    {"proposals refused for a promise", &Coverage::promises_kept, 1},
+    {"proposals refused for a hold-off", &Coverage::hold_offs, 1},
+    {"crashes", &Coverage::crashes, 1},
+    {"worker restarts", &Coverage::worker_restarts, 1},
+    {"total restarts", &Coverage::total_restarts, 200},
+    {"freezes", &Coverage::freezes, 1},
+    {"suspends", &Coverage::suspends, 1},
+    {"writes of the vote file that failed", &Coverage::disk_failures, 1},
+    {"crashes between writing and sending", &Coverage::crashes_after_persist, 1},
+    {"vote files lost", &Coverage::votes_lost, 1},
+    {"rejoins by an operator", &Coverage::rejoins, 1},
+};
+
+unsigned long long Wide(std::uint64_t n) { return n; }
+
+}  // namespace
+
+void Coverage::Print() const {
+  for (const Row& row : kRows) std::printf("%-40s %12llu\n", row.name, Wide(this->*row.count));
+  std::printf("%-14s %10s %10s %10s %10s\n", "message", "sent", "lost", "duplicated", "reordered");
+  for (std::size_t i = 0; i < kMessageKinds; i++) {
+    std::printf("%-14s %10llu %10llu %10llu %10llu\n", MessageName(i), Wide(messages.sent[i]),
+                Wide(messages.lost[i]), Wide(messages.duplicated[i]), Wide(messages.reordered[i]));
+  }
+}
+
+std::vector<std::string> Coverage::UnderFloor() const {
+  std::vector<std::string> under;
+  for (const Row& row : kRows) {
+    if (this->*row.count < row.floor) {
+      under.push_back(std::string(row.name) + ": " + std::to_string(this->*row.count) +
+                      ", the floor is " + std::to_string(row.floor));
+    }
+  }
+  for (std::size_t i = 0; i < kMessageKinds; i++) {
+    if (messages.lost[i] == 0 || messages.duplicated[i] == 0 || messages.reordered[i] == 0) {
+      under.push_back(std::string(MessageName(i)) +
+                      " was not lost, duplicated and reordered at least once each");
+    }
+  }
+  return under;
+}
+
+}  // namespace orchestra::sim

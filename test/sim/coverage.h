@@ -1,0 +1,26 @@
+// What a run has been through. A simulator that never got to the interesting places proves little.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "network.h"
+
+namespace orchestra::sim {
+
+struct Coverage {
+  std::uint64_t seeds = 0, steps = 0, acknowledged = 0, gates_opened = 0;
+  std::uint64_t clusters_created = 0, coordinators = 0, adoptions = 0;
+  std::uint64_t fences_forced = 0, failovers = 0, failovers_primary_running = 0;
+  std::uint64_t failovers_inactive = 0, failovers_moved = 0, activations = 0, promotions = 0;
+  std::uint64_t leases = 0, lease_expiries = 0, hold_offs = 0, promises_kept = 0;
+  std::uint64_t crashes = 0, worker_restarts = 0, total_restarts = 0, freezes = 0, suspends = 0;
+  std::uint64_t disk_failures = 0, crashes_after_persist = 0, votes_lost = 0, rejoins = 0;
+  MessageCoverage messages;
+
+  void Print() const;
+  // What is under the floors of the issue, one sentence each; empty: nothing.
+  std::vector<std::string> UnderFloor() const;
+};
+
+}  // namespace orchestra::sim

@@ -1,0 +1,35 @@
+#include "network.h"
+
+#include <utility>
+
+namespace orchestra::sim {
+
+Micros Network::Latency() {
+  if (random_.Chance(faults.delay)) {
+    return Micros{random_.Between(Ms(5).count(), faults.longest_delay.count())};
+  }
+  return Micros{random_.Between(faults.fastest.count(), faults.slowest.count())};
+}
+
+void Network::Send(NodeId from, NodeId to, std::size_t kind, const std::function<void()>& deliver) {
+  const bool counts = kind < kMessageKinds;
+  if (counts) coverage_.sent[kind]++;
+  if (IsCut(from, to) || random_.Chance(faults.lose)) {
+    if (counts) coverage_.lost[kind]++;
+    return;
+  }
+  const bool twice = random_.Chance(faults.duplicate);
+  if (twice && counts) coverage_.duplicated[kind]++;
+  const std::uint64_t order = ++sent_[from.value][to.value];
+  for (int copies = twice ? 2 : 1; copies > 0; copies--) {
+    scheduler_.After(Latency() + extra_[from.value][to.value],
+                     [this, from, to, kind, counts, order, deliver] {
+                       std::uint64_t& newest = newest_[from.value][to.value];
+                       if (order < newest && counts) coverage_.reordered[kind]++;
+                       newest = std::max(newest, order);
+                       deliver();
+                     });
+  }
+}
+
+}  // namespace orchestra::sim

@@ -1,0 +1,63 @@
+// The links between nodes: loss, duplication, delay, reordering, cuts in one direction or both.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <functional>
+
+#include "core/message.h"
+#include "random.h"
+#include "scheduler.h"
+
+namespace orchestra::sim {
+
+inline constexpr std::size_t kMaxNodes = 8;
+inline constexpr std::size_t kMessageKinds = std::variant_size_v<Message>;
+
+struct Faults {
+  int lose = 0, duplicate = 0, delay = 0;  // permille of messages
+  Micros fastest{100}, slowest{3000};      // of a message that is not delayed
+  Micros longest_delay = Seconds(3);
+  int disk_fails = 0;           // permille of writes of the vote file
+  int crash_after_persist = 0;  // per 10,000 such writes
+  int operator_rejoin = 0;      // permille of looks at a diverged node
+};
+
+struct MessageCoverage {
+  std::array<std::uint64_t, kMessageKinds> sent{}, lost{}, duplicated{}, reordered{};
+};
+
+class Network {
+ public:
+  Network(Scheduler& scheduler, Random& random, MessageCoverage& coverage)
+      : scheduler_(scheduler), random_(random), coverage_(coverage) {}
+
+  Faults faults;
+
+  void Cut(NodeId from, NodeId to, bool cut = true) { cut_[from.value][to.value] = cut; }
+  void CutBoth(NodeId a, NodeId b, bool cut = true) {
+    Cut(a, b, cut);
+    Cut(b, a, cut);
+  }
+  void HealAll() { cut_ = {}; }
+  bool IsCut(NodeId from, NodeId to) const { return cut_[from.value][to.value]; }
+  // Messages of this kind take so much longer on this link; for directed schedules.
+  void DelayLink(NodeId from, NodeId to, Micros extra) { extra_[from.value][to.value] = extra; }
+
+  // `kind` is Message::index(), or kWal. Calls `deliver` as often as the message arrives.
+  static constexpr std::size_t kWal = kMessageKinds;
+  void Send(NodeId from, NodeId to, std::size_t kind, const std::function<void()>& deliver);
+
+ private:
+  Micros Latency();
+
+  Scheduler& scheduler_;
+  Random& random_;
+  MessageCoverage& coverage_;
+  template <typename T>
+  using PerLink = std::array<std::array<T, kMaxNodes + 1>, kMaxNodes + 1>;
+  PerLink<bool> cut_{};
+  PerLink<Micros> extra_{};
+  PerLink<std::uint64_t> sent_{}, newest_{};
+};
+
+}  // namespace orchestra::sim

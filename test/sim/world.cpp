@@ -1,0 +1,371 @@
+#include "world.h"
+
+#include <cstdio>
+#include <utility>
+
+#include "core/frame.h"
+
+namespace orchestra::sim {
+namespace {
+
+constexpr std::uint64_t kSystemIdentifier = 7'000'000'001;
+constexpr std::uint32_t kDriftPermille = 100;  // the bound that the protocol counts on
+constexpr int kRealDriftPermille = 95;
+
+// As the shell fills in the frame's header.
+ClusterId ClusterOf(const State& state) {
+  if (state.marker) return state.marker->cluster_id;
+  if (state.durable.committed) return state.durable.committed->value->cluster_id;
+  if (state.creating) return state.creating->value.cluster_id;
+  if (state.durable.accepted) return state.durable.accepted->value->cluster_id;
+  return ClusterId{};
+}
+
+template <typename M>
+const Written* ProposalIn(const Message& message) {
+  const M* m = std::get_if<M>(&message);
+  return m ? &m->written : nullptr;
+}
+
+}  // namespace
+
+World::World(const Config& c, Coverage& cover, TraceSink trace)
+    : config(c),
+      coverage(cover),
+      random(c.seed),
+      network(scheduler, random, cover.messages),
+      observer(*this),
+      trace_(std::move(trace)) {
+  if (config.plain) network.faults.fastest = network.faults.slowest = Ms(1);
+  BuildNodes();
+}
+
+void World::BuildNodes() {
+  nodes.resize(config.nodes + config.extra_members);
+  const Record first = wal.Append(0, TimelineId{1});
+  for (std::size_t i = 0; i < nodes.size(); i++) {
+    Node& n = nodes[i];
+    n.id = NodeId{static_cast<std::uint16_t>(i + 1)};
+    n.name = "n" + std::to_string(i + 1);
+    n.incarnation = Incarnation{random.Next()};
+    n.server.flushed = first;
+    n.server.out_of_recovery = i == 0;
+  }
+  for (Node& n : nodes) Start(n);
+}
+
+// ---------------------------------------------------------------- running
+
+bool World::Run(Micros time) {
+  const Micros end = scheduler.now() + time;
+  while (Healthy() && scheduler.RunNext(end)) {
+  }
+  return Healthy();
+}
+
+bool World::RunUntil(const std::function<bool()>& until, Micros limit) {
+  const Micros end = scheduler.now() + limit;
+  while (!until()) {
+    if (scheduler.now() >= end || !Run(Ms(5))) return false;
+  }
+  return Healthy();
+}
+
+Micros World::Delay(Micros shortest, Micros longest) {
+  if (config.plain) return shortest;
+  return Micros{random.Between(shortest.count(), longest.count())};
+}
+
+void World::WhenAwake(NodeId id, std::function<void()> what) {
+  Node& n = node(id);
+  if (!n.up || !Healthy()) return;
+  if (scheduler.now() >= n.frozen_until) return what();
+  scheduler.At(n.frozen_until + Delay(Micros{0}, Ms(2)),
+               [this, id, what = std::move(what)] { WhenAwake(id, what); });
+}
+
+void World::ScheduleTick(Node& n) {
+  const Micros tick = TimersFor(config.ttl_ms, kDriftPermille, config.policy).tick;
+  scheduler.After(Delay(tick * 8 / 10, tick * 9 / 10), [this, id = n.id, life = n.life] {
+    if (node(id).life != life) return;
+    WhenAwake(id, [this, id, life] {
+      if (node(id).life != life) return;
+      TickNode(node(id));
+      if (node(id).life == life) ScheduleTick(node(id));
+    });
+  });
+}
+
+void World::TickNode(Node& n) {
+  const std::uint64_t life = n.life;
+  ServerTick(n);
+  Observe(n);
+  if (n.life == life) Apply(n, Tick{});
+}
+
+void World::Observe(Node& n) {
+  if (n.up) Apply(n, Observed{ViewOf(n)});
+}
+
+// ---------------------------------------------------------------- the shell around the core
+
+void World::Apply(Node& n, const Event& event) {
+  if (!Healthy() || !n.up) return;
+  coverage.steps++;
+  CountRefusal(n, event);
+  const bool disk_fails = n.disk_lies || random.Chance(network.faults.disk_fails);
+  std::optional<State> before;
+  if (disk_fails) before = n.state;
+  const Role role = n.state.role;
+  const std::optional<Written> accepted = n.state.durable.accepted;
+
+  const Actions actions = Step(n.state, event, ClockOf(n), config.policy);
+
+  const bool writes = actions.persist || actions.write_marker;
+  if (writes && disk_fails) {
+    n.state = *std::move(before);
+    coverage.disk_failures++;
+    Perform(n);
+    return;
+  }
+  if (writes && !Persist(n, actions)) return;
+  if (role != Role::kCoordinator && n.state.role == Role::kCoordinator) {
+    coverage.coordinators++;
+    if (accepted && !(*accepted->value == *n.state.proposal->value)) coverage.adoptions++;
+  }
+  for (const Note& note : actions.notes) {
+    if (note.kind == NoteKind::kLeaseAcquired) coverage.leases++;
+    if (tracing()) Trace(&n, TextOf(note));
+  }
+  for (const Envelope& envelope : actions.send) Dispatch(n, envelope);
+  observer.AfterStep(n, actions.persist);
+  Perform(n);
+}
+
+// False: the machine died right after the write.
+bool World::Persist(Node& n, const Actions& actions) {
+  const std::optional<Durable> before = n.vote;
+  n.vote = n.state.durable;
+  if (actions.write_marker) n.marker = n.state.marker;
+  observer.Persisted(n, before);
+  if (random.Between(0, 9999) >= network.faults.crash_after_persist) return true;
+  coverage.crashes_after_persist++;
+  Crash(n);
+  scheduler.After(Delay(Ms(1), Ms(500)), [this, id = n.id] { Start(node(id)); });
+  return false;
+}
+
+// Counts proposals that a voter must refuse for its promise or its hold-off.
+void World::CountRefusal(const Node& n, const Event& event) {
+  const orchestra::Received* received = std::get_if<orchestra::Received>(&event);
+  if (!received) return;
+  const Message& message = received->envelope.message;
+  const Written* written = ProposalIn<Accept>(message);
+  if (!written) written = ProposalIn<orchestra::Commit>(message);
+  const std::optional<Written>& accepted = n.state.durable.accepted;
+  if (!written || !accepted || written->value->epoch == accepted->value->epoch ||
+      written->write < accepted->write || written->write.ballot < n.state.durable.promised) {
+    return;
+  }
+  const Instant now = ClockOf(n);
+  if (BeforeOnSomeClock(now, n.state.promise_until)) coverage.promises_kept++;
+  if (BeforeOnSomeClock(now, n.state.hold_until)) coverage.hold_offs++;
+}
+
+void World::Dispatch(Node& from, const Envelope& envelope) {
+  observer.Sent(from, envelope);
+  const std::optional<Address> address = PeerAddress(from.state, envelope.to);
+  const ClusterId cluster = ClusterOf(from.state);
+  std::string bytes;
+  if (config.frames) {
+    const FrameHeader header{kProtocolMin,
+                             kProtocolMax,
+                             cluster,
+                             envelope.from,
+                             envelope.to,
+                             from.incarnation,
+                             from.state.durable.boot_count};
+    bytes = EncodeFrame({header, envelope.message});
+  }
+  for (const Node& to : nodes) {
+    const bool addressed =
+        envelope.to == kNoNode ? to.id != from.id : address && address->port == to.id.value;
+    if (!addressed) continue;
+    network.Send(from.id, to.id, envelope.message.index(),
+                 [this, id = to.id, envelope, cluster, bytes] {
+                   WhenAwake(id, [this, id, envelope, cluster, bytes] {
+                     Deliver(node(id), envelope, cluster, bytes);
+                   });
+                 });
+  }
+}
+
+void World::Deliver(Node& to, const Envelope& envelope, ClusterId cluster,
+                    const std::string& bytes) {
+  if (tracing()) {
+    Trace(&to,
+          "hears " + std::string(NameOf(envelope.message)) + " from n" +
+              std::to_string(envelope.from.value),
+          true);
+  }
+  if (bytes.empty()) {
+    observer.Received(to, envelope);
+    return Apply(to, orchestra::Received{envelope, cluster});
+  }
+  const std::variant<Frame, FrameError> decoded = DecodeFrame(bytes);
+  const Frame* frame = std::get_if<Frame>(&decoded);
+  if (!frame || EncodeFrame(*frame) != bytes) {
+    observer.Fail("F1", std::string("a frame of ") + NameOf(envelope.message) +
+                            " does not survive its encoding");
+    return;
+  }
+  const Envelope read{frame->header.node, frame->header.to, frame->message};
+  observer.Received(to, read);
+  Apply(to, orchestra::Received{read, frame->header.cluster});
+}
+
+// ---------------------------------------------------------------- boot and creation
+
+void World::BootWorker(Node& n) {
+  n.life++;
+  n.server.scanning.reset();
+  n.server.scanned = 0;
+  Surroundings found;
+  found.system_identifier = kSystemIdentifier;
+  found.inode = n.id.value;
+  found.birth_time_us = 1;
+  found.marker_present = n.marker.has_value();
+  if (n.marker) found.marker_bytes = EncodeMarker(*n.marker);
+  found.vote_present = n.vote.has_value();
+  if (n.vote) found.vote_bytes = EncodeDurable(*n.vote);
+  n.state = Boot(DecideBoot(found), ClockOf(n), random.Next(), config.policy);
+  if (n.vote && n.state.phase != Phase::kQuarantined) n.vote = n.state.durable;
+  Introduced introduced;
+  introduced.self = MemberOf(n);
+  introduced.identity = IdentityOf(n);
+  Apply(n, introduced);
+  Observe(n);
+  ScheduleTick(n);
+}
+
+Member World::MemberOf(const Node& n) const {
+  Member member;
+  member.name = n.name;
+  member.peer = {n.name, n.id.value};
+  member.server = {n.name, static_cast<std::uint16_t>(5000 + n.id.value)};
+  return member;
+}
+
+Identity World::IdentityOf(const Node& n) const {
+  return {kNoNode, n.incarnation, kSystemIdentifier, n.id.value, 1};
+}
+
+RegisterValue World::FirstValue() {
+  RegisterValue value;
+  value.cluster_id = ClusterId{random.Next() | 1};
+  value.system_identifier = kSystemIdentifier;
+  value.cluster_name = "sim";
+  value.version = Version{1};
+  value.primary = nodes[0].id;
+  value.epoch = EpochId{WriteId{Ballot{1, value.primary}, value.version}};
+  value.active = true;
+  value.timeline = wal.TimelineOf(nodes[0].server.flushed);
+  value.lease_ttl_ms = config.ttl_ms;
+  value.drift_permille = kDriftPermille;
+  for (std::size_t i = 0; i < config.nodes; i++) {
+    Member member = MemberOf(nodes[i]);
+    member.id = nodes[i].id;
+    member.voter = true;
+    value.members.push_back(member);
+  }
+  value.sync = FixedSyncSet(value, value.primary);
+  value.basis = BasisOf(value);
+  value.lineage = {{value.timeline, value.epoch}};
+  return value;
+}
+
+// What orchestra_create_cluster() does on n1, again and again until it is done.
+void World::BeginCreation() {
+  Node& n = nodes[0];
+  if (Created()) return;
+  if (n.up && !n.state.creating && n.state.phase != Phase::kConfigured) {
+    std::size_t hellos = 0;
+    for (std::size_t i = 1; i < config.nodes; i++) hellos += n.state.hellos.count(nodes[i].name);
+    if (hellos + 1 == config.nodes && n.server.running) {
+      Identity identity = IdentityOf(n);
+      identity.node = n.id;
+      const RegisterValue value = FirstValue();
+      const std::string wrong = Validate(value);
+      if (!wrong.empty()) observer.Fail("F2", "the first register is not valid: " + wrong);
+      Apply(n, CreateCluster{value, identity});
+    }
+  }
+  scheduler.After(Ms(200), [this] { BeginCreation(); });
+}
+
+bool World::Created() const {
+  for (std::size_t i = 0; i < config.nodes; i++) {
+    const Phase phase = nodes[i].state.phase;
+    if (!nodes[i].up || phase == Phase::kUnconfigured || phase == Phase::kPending) return false;
+  }
+  return true;
+}
+
+// ---------------------------------------------------------------- questions
+
+bool World::Holds(const Node& n) const { return n.up && HoldsLease(n.state, ClockOf(n)); }
+
+bool World::GateOpen(const Node& n) const {
+  const Server& s = n.server;
+  return n.up && s.running && s.gated && s.gate_open &&
+         BeforeOnEveryClock(ClockOf(n), s.gate_until);
+}
+
+Node* World::Writable() {
+  for (Node& n : nodes)
+    if (GateOpen(n)) return &n;
+  return nullptr;
+}
+
+Node* World::Coordinator() {
+  Node* best = nullptr;
+  for (Node& n : nodes) {
+    if (n.up && IsCoordinator(n.state) && (!best || best->state.ballot < n.state.ballot)) best = &n;
+  }
+  return best;
+}
+
+bool World::StreamsFrom(const Node& standby, const Node& primary) const {
+  const Server& s = standby.server;
+  return standby.up && s.connection != 0 && s.upstream_life == primary.server.life &&
+         wal.IsAncestor(s.written, primary.server.written);
+}
+
+bool World::EveryStandbyStreams() {
+  Node* primary = Writable();
+  if (!primary) return false;
+  for (const Node& n : nodes) {
+    if (n.id != primary->id && n.state.phase != Phase::kQuarantined && !StreamsFrom(n, *primary)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void World::Trace(const Node* n, const std::string& text, bool detail) {
+  if (!trace_) return;
+  char time[32];
+  std::snprintf(time, sizeof time, "%9.3f ", static_cast<double>(scheduler.now().count()) / 1e6);
+  trace_(std::string(time) + (n ? n->name : std::string("--")) + " " + text, detail);
+}
+
+std::string TextOf(const Note& note) {
+  std::string text = NoteName(note.kind);
+  if (note.epoch != EpochId{}) text += " epoch=" + ToText(note.epoch);
+  if (note.node != kNoNode) text += " node=n" + std::to_string(note.node.value);
+  if (!note.reason.empty()) text += " reason=\"" + note.reason + "\"";
+  if (!note.next.empty()) text += " next=\"" + note.next + "\"";
+  return text;
+}
+
+}  // namespace orchestra::sim
