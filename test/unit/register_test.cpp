@@ -1,0 +1,157 @@
+#include "core/register.h"
+
+#include <functional>
+
+#include "unit/printers.h"
+#include "unit/samples.h"
+
+namespace orchestra {
+namespace {
+
+TEST(Register, FindsMembers) {
+  const RegisterValue value = samples::Value();
+  ASSERT_NE(FindMember(value, NodeId{9}), nullptr);
+  EXPECT_EQ(FindMember(value, NodeId{9})->name, "n9");
+  EXPECT_EQ(FindMember(value, NodeId{4}), nullptr);
+  EXPECT_EQ(FindMember(value, kNoNode), nullptr);
+  ASSERT_NE(FindMember(value, "n2"), nullptr);
+  EXPECT_EQ(FindMember(value, "n2")->id, NodeId{2});
+  EXPECT_EQ(FindMember(value, "N2"), nullptr);
+  EXPECT_EQ(NameOf(value, NodeId{2}), "n2");
+  EXPECT_EQ(NameOf(value, NodeId{7}), "#7");
+}
+
+TEST(Register, CountsVotersOnly) {
+  const RegisterValue value = samples::Value();
+  EXPECT_EQ(VoterCount(value), 3U);
+  EXPECT_TRUE(IsVoter(value, NodeId{3}));
+  EXPECT_FALSE(IsVoter(value, NodeId{9}));
+  EXPECT_FALSE(IsVoter(value, NodeId{4}));
+  EXPECT_EQ(Majority(1), 1U);
+  EXPECT_EQ(Majority(3), 2U);
+  EXPECT_EQ(Majority(5), 3U);
+}
+
+TEST(Register, AnInactiveEpochCountsOnItsBasis) {
+  RegisterValue value = samples::Value();
+  EXPECT_EQ(BasisOf(value), (Basis{NodeId{2}, TimelineId{5}, value.sync}));
+  value = samples::InactiveValue();
+  EXPECT_EQ(BasisOf(value), value.basis);
+}
+
+TEST(Register, TheFixedSyncSetIsAllOtherVotersAndOne) {
+  RegisterValue value = samples::Value();
+  EXPECT_EQ(FixedSyncSet(value, NodeId{2}), (SyncSet{{NodeId{1}, NodeId{3}}, 1}));
+  EXPECT_EQ(FixedSyncSet(value, NodeId{1}), (SyncSet{{NodeId{2}, NodeId{3}}, 1}));
+  value.members = {samples::Node(2), samples::Node(9, false)};
+  EXPECT_EQ(FixedSyncSet(value, NodeId{2}), (SyncSet{{}, 0}));
+}
+
+TEST(Register, OnlyWalOfTheLineageIsOnIt) {
+  const RegisterValue value = samples::InactiveValue();
+  struct Case {
+    std::uint32_t timeline;
+    EpochId wal_epoch;
+    bool on;
+  };
+  for (const Case& c :
+       {Case{4, samples::Epoch(1, 1, 1), true}, Case{4, EpochId{}, false},
+        Case{5, samples::Epoch(4, 3, 12), true}, Case{5, samples::Epoch(6, 1, 18), true},
+        Case{5, samples::Epoch(4, 3, 11), false},  // abandoned, same number
+        Case{6, samples::Epoch(5, 2, 15), true},   // the target's own branch
+        Case{6, samples::Epoch(5, 2, 16), false}, Case{7, samples::Epoch(6, 1, 18), false}})
+    EXPECT_EQ(OnLineage(value, TimelineId{c.timeline}, c.wal_epoch), c.on)
+        << c.timeline << ' ' << ToText(c.wal_epoch);
+  EXPECT_FALSE(OnLineage(samples::Value(), TimelineId{6}, samples::Epoch(5, 2, 15)));
+}
+
+TEST(Register, HasLooksIntoTheSet) {
+  const SyncSet sync{{NodeId{1}, NodeId{3}, NodeId{9}}, 1};
+  EXPECT_TRUE(sync.Has(NodeId{1}));
+  EXPECT_TRUE(sync.Has(NodeId{9}));
+  EXPECT_FALSE(sync.Has(NodeId{2}));
+  EXPECT_FALSE(SyncSet{}.Has(NodeId{1}));
+}
+
+TEST(Register, ValidValues) {
+  EXPECT_EQ(Validate(samples::Value()), "");
+  EXPECT_EQ(Validate(samples::LargestValue()), "");
+  RegisterValue value = samples::Value();
+  value.basis = Basis{};  // nothing was ever abandoned
+  EXPECT_EQ(Validate(value), "");
+  EXPECT_EQ(Validate(samples::InactiveValue()), "");
+  value = samples::Value();
+  value.members = {samples::Node(2)};
+  value.sync = SyncSet{};
+  value.basis = Basis{};
+  EXPECT_EQ(Validate(value), "");
+}
+
+struct Breakage {
+  const char* complaint;  // part of it
+  std::function<void(RegisterValue&)> breaks;
+};
+
+void PrintTo(const Breakage& breakage, std::ostream* os) { *os << breakage.complaint; }
+
+class InvalidRegister : public testing::TestWithParam<Breakage> {};
+
+TEST_P(InvalidRegister, IsRefusedWithAReason) {
+  RegisterValue value = samples::Value();
+  GetParam().breaks(value);
+  EXPECT_NE(Validate(value).find(GetParam().complaint), std::string::npos) << Validate(value);
+}
+
+using Value = RegisterValue;
+INSTANTIATE_TEST_SUITE_P(
+    All, InvalidRegister,
+    testing::Values(
+        Breakage{"no cluster id", [](Value& v) { v.cluster_id = {}; }},
+        Breakage{"cluster's name", [](Value& v) { v.cluster_name.assign(64, 'a'); }},
+        Breakage{"cluster's name", [](Value& v) { v.cluster_name = "a\nb"; }},
+        Breakage{"no version", [](Value& v) { v.version = {}; }},
+        Breakage{"epoch is not one", [](Value& v) { v.epoch = {}; }},
+        Breakage{"epoch is not one", [](Value& v) { v.version = Version{11}; }},
+        Breakage{"no members", [](Value& v) { v.members.clear(); }},
+        Breakage{"too many members",
+                 [](Value& v) { v.members.resize(kMaxMembers + 1, samples::Node(1)); }},
+        Breakage{"sorted by unique", [](Value& v) { v.members[0].id = kNoNode; }},
+        Breakage{"sorted by unique", [](Value& v) { v.members[1].id = NodeId{1}; }},
+        Breakage{"sorted by unique", [](Value& v) { std::swap(v.members[0], v.members[1]); }},
+        Breakage{"name is empty", [](Value& v) { v.members[0].name.clear(); }},
+        Breakage{"name is empty", [](Value& v) { v.members[0].name.assign(64, 'a'); }},
+        Breakage{"name is empty", [](Value& v) { v.members[0].name = "n\t1"; }},
+        Breakage{"called n2", [](Value& v) { v.members[0].name = "n2"; }},
+        Breakage{"address of n1", [](Value& v) { v.members[0].peer.host.assign(256, 'a'); }},
+        Breakage{"address of n1", [](Value& v) { v.members[0].server.host = "a\x7f"; }},
+        Breakage{"not odd", [](Value& v) { v.members[3].voter = true; }},
+        Breakage{"not odd",
+                 [](Value& v) {
+                   for (auto& m : v.members) m.voter = false;
+                 }},
+        Breakage{"primary is no member", [](Value& v) { v.primary = NodeId{4}; }},
+        Breakage{"primary is no member", [](Value& v) { v.primary = kNoNode; }},
+        Breakage{"has a timeline", [](Value& v) { v.timeline = {}; }},
+        Breakage{"has a timeline", [](Value& v) { v.active = false; }},
+        Breakage{"not sorted", [](Value& v) { std::swap(v.sync.nodes[0], v.sync.nodes[1]); }},
+        Breakage{"not sorted", [](Value& v) { v.sync.nodes[1] = v.sync.nodes[0]; }},
+        Breakage{"is no member", [](Value& v) { v.sync.nodes[1] = NodeId{4}; }},
+        Breakage{"own synchronous set", [](Value& v) { v.sync.nodes[0] = v.primary; }},
+        Breakage{"k is larger", [](Value& v) { v.sync.k = 3; }},
+        Breakage{"k is larger", [](Value& v) { v.basis.sync.k = 3; }},
+        Breakage{"no lineage", [](Value& v) { v.lineage.clear(); }},
+        Breakage{"too long a one",
+                 [](Value& v) { v.lineage.resize(kMaxLineage + 1, v.lineage.back()); }},
+        Breakage{"branch of its own", [](Value& v) { v.target_branch = v.lineage.back(); }},
+        Breakage{"no basis",
+                 [](Value& v) {
+                   v.active = false;
+                   v.timeline = {};
+                   v.basis = {};
+                 }},
+        Breakage{"lease is too", [](Value& v) { v.lease_ttl_ms = 99; }},
+        Breakage{"lease is too", [](Value& v) { v.lease_ttl_ms = 60'001; }},
+        Breakage{"drift bound", [](Value& v) { v.drift_permille = 251; }}));
+
+}  // namespace
+}  // namespace orchestra
