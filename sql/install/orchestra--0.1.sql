@@ -1,0 +1,233 @@
+\echo Use "CREATE EXTENSION orchestra" to load this file. \quit
+
+-- The audit of every recovery. Written by orchestra_record() on the primary only; replication
+-- carries the rows to every other node. `key` names the event that a row stems from, so that an
+-- event which is delivered twice is recorded once.
+
+CREATE TABLE orchestra_detection (
+    key         text PRIMARY KEY,
+    at          timestamptz NOT NULL,
+    coordinator text NOT NULL,
+    epoch       text NOT NULL,
+    node        text,
+    detail      text NOT NULL,
+    next        text,
+    recovery    text
+);
+COMMENT ON TABLE orchestra_detection IS 'problems that a coordinator of this cluster detected';
+
+CREATE TABLE orchestra_recovery (
+    recovery    text PRIMARY KEY,
+    coordinator text NOT NULL,
+    epoch       text NOT NULL,
+    failed_node text,
+    new_epoch   text,
+    new_primary text,
+    outcome     text NOT NULL DEFAULT 'running'
+                CHECK (outcome IN ('running', 'blocked', 'activated', 'recovered')),
+    started_at  timestamptz NOT NULL,
+    ended_at    timestamptz
+);
+COMMENT ON TABLE orchestra_recovery IS 'recoveries of this cluster';
+
+CREATE TABLE orchestra_recovery_step (
+    recovery    text NOT NULL REFERENCES orchestra_recovery ON DELETE CASCADE,
+    step        integer NOT NULL,
+    key         text NOT NULL UNIQUE,
+    at          timestamptz NOT NULL,
+    coordinator text NOT NULL,
+    epoch       text NOT NULL,
+    kind        text NOT NULL,
+    node        text,
+    detail      text NOT NULL,
+    next        text,
+    PRIMARY KEY (recovery, step)
+);
+COMMENT ON TABLE orchestra_recovery_step IS 'what was done in each recovery, in order';
+
+SELECT pg_catalog.pg_extension_config_dump('orchestra_detection', '');
+SELECT pg_catalog.pg_extension_config_dump('orchestra_recovery', '');
+SELECT pg_catalog.pg_extension_config_dump('orchestra_recovery_step', '');
+
+-- Forming a cluster.
+
+CREATE FUNCTION orchestra_create_cluster(
+    nodes      text[],
+    durability text DEFAULT 'quorum',
+    mode       text DEFAULT 'automatic',
+    wait       interval DEFAULT '30 s'
+) RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION orchestra_create_cluster(text[], text, text, interval) IS
+    'makes these nodes, of which this is the primary, the voters of a new cluster';
+
+-- Looking. All of these read shared memory, on a standby and on a fenced node as well.
+
+CREATE FUNCTION orchestra_version() RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION orchestra_version() IS 'version of the loaded library';
+
+CREATE FUNCTION orchestra_status(
+    OUT id             integer,
+    OUT name           text,
+    OUT role           text,
+    OUT state          text,
+    OUT timeline       bigint,
+    OUT flush_lsn      pg_lsn,
+    OUT replay_lsn     pg_lsn,
+    OUT lag_bytes      bigint,
+    OUT sync_state     text,
+    OUT voter          boolean,
+    OUT coordinator    boolean,
+    OUT lease_ms_left  bigint,
+    OUT fenced         text,
+    OUT version        text,
+    OUT server_version integer,
+    OUT address        text,
+    OUT seen_ago_ms    bigint,
+    OUT source         text,
+    OUT problem        text
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED ROWS 5;
+COMMENT ON FUNCTION orchestra_status() IS 'one row a node, as this node knows it';
+
+CREATE FUNCTION orchestra_cluster(
+    OUT name             text,
+    OUT cluster_id       text,
+    OUT phase            text,
+    OUT version          bigint,
+    OUT epoch            text,
+    OUT active           boolean,
+    OUT primary_node     text,
+    OUT coordinator      text,
+    OUT voters           text[],
+    OUT majority         integer,
+    OUT reachable_voters integer,
+    OUT durability       text,
+    OUT sync_nodes       text[],
+    OUT sync_k           integer,
+    OUT lease_ttl_ms     integer,
+    OUT mode             text
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED ROWS 1;
+COMMENT ON FUNCTION orchestra_cluster() IS 'the committed register, as this node knows it';
+
+CREATE FUNCTION orchestra_analysis(
+    OUT source         text,
+    OUT node           text,
+    OUT code           text,
+    OUT action         text,
+    OUT reachable      boolean,
+    OUT evidence       text,
+    OUT checked_ago_ms bigint
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED ROWS 5;
+COMMENT ON FUNCTION orchestra_analysis() IS
+    'the finding of the rule table, and what the monitor of this node found by logging in';
+
+CREATE FUNCTION orchestra_rules(
+    OUT position  integer,
+    OUT code      text,
+    OUT action    text,
+    OUT condition text
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE ROWS 10;
+COMMENT ON FUNCTION orchestra_rules() IS 'the rule table: the first rule that holds is the finding';
+
+CREATE FUNCTION orchestra_recoveries() RETURNS SETOF orchestra_recovery
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT r.* FROM orchestra_recovery r ORDER BY r.started_at, r.recovery;
+END;
+COMMENT ON FUNCTION orchestra_recoveries() IS 'recoveries, oldest first';
+
+CREATE FUNCTION orchestra_recovery_steps(recovery text) RETURNS SETOF orchestra_recovery_step
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT s.* FROM orchestra_recovery_step s
+     WHERE s.recovery = orchestra_recovery_steps.recovery ORDER BY s.step;
+END;
+COMMENT ON FUNCTION orchestra_recovery_steps(text) IS 'the steps of one recovery, in order';
+
+-- Internal: what a coordinator's login may call. Each refuses what no committed epoch says.
+
+CREATE FUNCTION orchestra_promote(epoch text) RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION orchestra_promote(text) IS
+    'internal: perform now that the committed epoch makes this node the primary';
+
+CREATE FUNCTION orchestra_repoint(epoch text) RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION orchestra_repoint(text) IS
+    'internal: perform now that this node follows the primary of the committed epoch';
+
+CREATE FUNCTION orchestra_check_record(epoch text) RETURNS void
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION orchestra_check_record(text) IS
+    'internal: refuses a record that is not about a committed epoch, or not on an open primary';
+
+CREATE FUNCTION orchestra_record(
+    key         text,
+    at          timestamptz,
+    coordinator text,
+    kind        text,
+    epoch       text,
+    node        text,
+    detail      text,
+    next        text,
+    recovery    text
+) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT orchestra_check_record(orchestra_record.epoch);
+    INSERT INTO orchestra_detection
+    SELECT orchestra_record.key, orchestra_record.at, orchestra_record.coordinator,
+           orchestra_record.epoch, orchestra_record.node, orchestra_record.detail,
+           orchestra_record.next, orchestra_record.recovery
+     WHERE orchestra_record.kind = 'detected'
+        ON CONFLICT DO NOTHING;
+    INSERT INTO orchestra_recovery (recovery, coordinator, epoch, failed_node, started_at)
+    SELECT orchestra_record.recovery, orchestra_record.coordinator, orchestra_record.epoch,
+           orchestra_record.node, orchestra_record.at
+     WHERE orchestra_record.recovery IS NOT NULL
+        ON CONFLICT DO NOTHING;
+    INSERT INTO orchestra_recovery_step
+    SELECT orchestra_record.recovery,
+           (SELECT coalesce(pg_catalog.max(s.step), 0) + 1
+              FROM orchestra_recovery_step s WHERE s.recovery = orchestra_record.recovery),
+           orchestra_record.key, orchestra_record.at, orchestra_record.coordinator,
+           orchestra_record.epoch, orchestra_record.kind, orchestra_record.node,
+           orchestra_record.detail, orchestra_record.next
+     WHERE orchestra_record.recovery IS NOT NULL
+        ON CONFLICT (key) DO NOTHING;
+    UPDATE orchestra_recovery r
+       SET outcome = CASE orchestra_record.kind
+                     WHEN 'failover_blocked' THEN 'blocked'
+                     WHEN 'candidate_chosen' THEN 'running'
+                     WHEN 'activated' THEN 'activated'
+                     WHEN 'recovered' THEN 'recovered'
+                     ELSE r.outcome END,
+           new_epoch = CASE WHEN orchestra_record.kind IN ('promoted', 'activated')
+                       THEN orchestra_record.epoch ELSE r.new_epoch END,
+           new_primary = CASE WHEN orchestra_record.kind IN ('promoted', 'activated')
+                         THEN orchestra_record.node ELSE r.new_primary END,
+           ended_at = CASE orchestra_record.kind
+                      WHEN 'recovered' THEN orchestra_record.at ELSE r.ended_at END
+     WHERE r.recovery = orchestra_record.recovery AND r.outcome <> 'recovered';
+END;
+COMMENT ON FUNCTION orchestra_record(text, timestamptz, text, text, text, text, text, text, text) IS
+    'internal: records one event of a coordinator, once';
+
+-- Rights. Reading is for pg_monitor; forming a cluster for superusers; the internal functions for
+-- the login of the coordinators: docs/reference.md, "The role orchestra".
+
+REVOKE ALL ON FUNCTION
+    orchestra_create_cluster, orchestra_version, orchestra_status, orchestra_cluster,
+    orchestra_analysis, orchestra_rules, orchestra_recoveries, orchestra_recovery_steps,
+    orchestra_promote, orchestra_repoint, orchestra_check_record, orchestra_record
+FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    orchestra_version, orchestra_status, orchestra_cluster, orchestra_analysis, orchestra_rules,
+    orchestra_recoveries, orchestra_recovery_steps
+TO pg_monitor;
+GRANT SELECT ON orchestra_detection, orchestra_recovery, orchestra_recovery_step TO pg_monitor;

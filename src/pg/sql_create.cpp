@@ -1,0 +1,176 @@
+// orchestra_create_cluster(): checks everything that can be checked without writing anything, waits
+// for the nodes, and only then asks the consensus worker to form the cluster.
+#include "core/forming.h"
+#include "pg/command.h"
+#include "pg/guard.h"
+#include "pg/settings.h"
+#include "pg/sql_common.h"
+
+namespace orchestra::pg {
+namespace {
+
+constexpr long kPollMs = 100;
+// What the worker gets at least, when the last node came just in time.
+constexpr Micros kFormingTakes = std::chrono::seconds(5);
+constexpr int kNotNow = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+
+std::vector<std::string> NamesArgument(FunctionCallInfo call, int index) {
+  struct Texts {
+    Datum* datums;
+    bool* nulls;
+    int count;
+  };
+  const Texts texts = Call([&] {
+    Texts found{};
+    deconstruct_array(DatumGetArrayTypeP(call->args[index].value), TEXTOID, -1, false, TYPALIGN_INT,
+                      &found.datums, &found.nulls, &found.count);
+    return found;
+  });
+  std::vector<std::string> names;
+  for (int i = 0; i < texts.count; i++) {
+    if (texts.nulls[i]) {
+      throw Fail(ERRCODE_NULL_VALUE_NOT_ALLOWED, "a node name is null");
+    }
+    const Datum datum = texts.datums[i];
+    names.emplace_back(Call([datum]() -> const char* { return TextDatumGetCString(datum); }));
+  }
+  return names;
+}
+
+// `served` is all that exists; `planned` is what the reference promises for later.
+void CheckChoice(const char* what, const std::string& chosen, const std::string& served,
+                 const std::vector<std::string>& planned) {
+  if (chosen == served) return;
+  const std::string quoted = std::string(what) + " \"" + chosen + "\"";
+  for (const std::string& each : planned) {
+    if (chosen == each) {
+      throw Fail(ERRCODE_FEATURE_NOT_SUPPORTED, quoted + " is not supported yet", "",
+                 "Use \"" + served + "\".");
+    }
+  }
+  throw Fail(ERRCODE_INVALID_PARAMETER_VALUE, quoted + " is unknown", "",
+             "Use \"" + served + "\".");
+}
+
+void CheckCaller() {
+  if (!Call([] { return superuser(); })) {
+    throw Fail(ERRCODE_INSUFFICIENT_PRIVILEGE, "only superusers can form a cluster");
+  }
+  RequirePreload();
+}
+
+void CheckThisNode() {
+  const Board board = CurrentBoard();
+  if (board.phase == Phase::kConfigured) {
+    throw Fail(ERRCODE_DUPLICATE_OBJECT, "this node already belongs to a cluster", "",
+               "See orchestra_cluster().");
+  }
+  if (board.phase == Phase::kQuarantined) {
+    throw Fail(kNotNow, "this node is quarantined", board.problem);
+  }
+  if (RecoveryInProgress()) {
+    throw Fail(kNotNow, "this node is a standby", "", "Form the cluster on the primary.");
+  }
+  if (SecretFile().empty()) {
+    throw Fail(kNotNow, "orchestra.secret_file is not set",
+               "Without a secret the peer port is not opened.",
+               "Write at least 16 random bytes into a file with mode 0600, copy it to every "
+               "node, and name it in orchestra.secret_file.");
+  }
+}
+
+// application_names of the standbys that stream from here, one allocation each. May raise.
+List* StreamingInSpi(MemoryContext keep) {
+  List* names = NIL;
+  if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "orchestra: SPI_connect failed");
+  const int done = SPI_execute(
+      "SELECT application_name FROM pg_catalog.pg_stat_replication "
+      "WHERE state OPERATOR(pg_catalog.=) 'streaming'",
+      true, 0);
+  if (done != SPI_OK_SELECT) elog(ERROR, "orchestra: pg_stat_replication could not be read");
+  for (uint64 i = 0; i < SPI_processed; i++) {
+    const char* name = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+    MemoryContext here = MemoryContextSwitchTo(keep);
+    names = lappend(names, pstrdup(name == nullptr ? "" : name));
+    MemoryContextSwitchTo(here);
+  }
+  SPI_finish();
+  return names;
+}
+
+std::vector<std::string> Streaming() {
+  List* found = Call([] {
+    pgstat_clear_snapshot();  // else this transaction would see its first answer for ever
+    return StreamingInSpi(CurrentMemoryContext);
+  });
+  std::vector<std::string> names;
+  for (int i = 0; i < list_length(found); i++) {
+    names.emplace_back(static_cast<const char*>(list_nth(found, i)));
+  }
+  list_free_deep(found);
+  return names;
+}
+
+void Pause() {
+  Call([] {
+    CHECK_FOR_INTERRUPTS();
+    WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kPollMs, PG_WAIT_EXTENSION);
+    ResetLatch(MyLatch);
+    CHECK_FOR_INTERRUPTS();
+  });
+}
+
+void WaitForNodes(const std::vector<std::string>& names, Micros deadline) {
+  for (;;) {
+    const auto missing = FindMissing(names, CurrentBoard(), Streaming(), RawNow());
+    if (!missing) return;
+    if (RawNow() >= deadline) {
+      throw Fail(kNotNow, missing->message, missing->detail, missing->hint);
+    }
+    Pause();
+  }
+}
+
+Micros WaitArgument(FunctionCallInfo call, int index) {
+  const Interval* wait = DatumGetIntervalP(call->args[index].value);
+  constexpr int64 kLongest = 86400 * USECS_PER_SEC;
+  if (wait->month != 0 || wait->day != 0 || wait->time < 0 || wait->time > kLongest) {
+    throw Fail(ERRCODE_INVALID_PARAMETER_VALUE, "wait must be between 0 and 24 hours");
+  }
+  return Micros(wait->time);
+}
+
+std::string CreateCluster(FunctionCallInfo call) {
+  CheckCaller();
+  const std::vector<std::string> names = NamesArgument(call, 0);
+  CheckChoice("durability", TextArgument(call, 1), "quorum", {"async"});
+  CheckChoice("mode", TextArgument(call, 2), "automatic", {"observe", "manual"});
+  const Micros deadline = RawNow() + WaitArgument(call, 3);
+  CheckThisNode();
+  if (const auto complaint = CheckVoterNames(names, NodeName())) {
+    throw Fail(ERRCODE_INVALID_PARAMETER_VALUE, complaint->message, complaint->detail,
+               complaint->hint);
+  }
+  WaitForNodes(names, deadline);
+  const CommandAnswer answer =
+      RunCommand({names, LeaseTtlMs(), std::max(deadline, RawNow() + kFormingTakes)});
+  if (answer.sqlstate != 0) throw Fail(answer.sqlstate, answer.message, "", answer.hint);
+  const Board board = CurrentBoard();
+  if (!board.value) return "cluster formed";
+  return "cluster \"" + board.value->cluster_name + "\" formed, epoch " +
+         ToText(board.value->epoch) + ", primary " + NameOf(*board.value, board.value->primary);
+}
+
+}  // namespace
+}  // namespace orchestra::pg
+
+using namespace orchestra::pg;
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(orchestra_create_cluster);
+Datum orchestra_create_cluster(PG_FUNCTION_ARGS) {
+  return Boundary([fcinfo] { return ReturnText(CreateCluster(fcinfo)); });
+}
+
+}  // extern "C"
