@@ -122,9 +122,8 @@ done
 unset LANGUAGE XDG_RUNTIME_DIR
 export LC_ALL=C.UTF-8 LANG=C.UTF-8 HOME=$ORCHESTRA_WORK TMPDIR=$ORCHESTRA_WORK
 
-cd "$ORCHESTRA_TOP"
 set -m # the command becomes a process group of its own, and traps run while it does
-"${run[@]}" "$@" </dev/null &
+(cd "$ORCHESTRA_TOP" && exec "${run[@]}" "$@") </dev/null &
 child=$!
 set +m
 status=0

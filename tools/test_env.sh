@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Sourced inside tools/stage.sh: the relocated server first in PATH, and PostgreSQL's own test
 # modules beside ours.
+: "${PG_CONFIG:=pg_config}"
 pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")/../..
 bin=$ORCHESTRA_ROOT$("$PG_CONFIG" --bindir)
 export PG_REGRESS=$pgxs/src/test/regress/pg_regress

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use parent -norequire, 'PostgreSQL::Test::Cluster';
 use IO::Socket::INET;
+use IPC::Run;
 use IPC::SysV qw(IPC_RMID);
 use Orchestra::Wait qw(wait_for now);
 use PostgreSQL::Test::Cluster;
@@ -168,10 +169,13 @@ sub worker
 sub crash_backend
 {
 	my ($self) = @_;
-	my $session = $self->background_psql('postgres', on_error_stop => 0);
-	my $pid = $session->query_safe('SELECT pg_backend_pid()');
+	my $session = IPC::Run::start(
+		[ 'psql', '-Xd', $self->connstr('postgres'), '-c', q(SELECT 'victim', pg_sleep(600)) ],
+		'<', \undef, '&>', \my $output);
+	my $pid = wait_for('the victim runs', sub {
+		$self->value(q(SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT ''victim''%')) });
 	kill SEGV => $pid;
-	eval { $session->quit };
+	$session->finish;
 	return now();
 }
 
