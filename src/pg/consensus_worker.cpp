@@ -264,6 +264,7 @@ std::string ConsensusWorker::Problem() const {
   if (state_.phase == Phase::kQuarantined) add(state_.quarantine_reason);
   if (!booted_) add(decision_.reason);
   add(persist_problem_);
+  add(settings_.problem);
   add(net_problem_);
   add(performer_.problem());
   if (booted_ && state_.phase == Phase::kConfigured && state_.view.status.db == DbState::kStandby) {
