@@ -29,6 +29,7 @@ struct Settings {
   std::string node_name, cluster_name, conninfo, database, secret_file;
   Address role_bind, peer_bind, peer_address, server;
   std::vector<Address> seeds;
+  std::string problem;  // what is valid but will not do, for people; or empty
   friend bool operator==(const Settings&, const Settings&) = default;
 };
 Settings ReadSettings();

@@ -17,8 +17,9 @@ namespace orchestra::pg {
 // Both files and their anchor, as they are now. Allowed in the postmaster.
 Surroundings ReadSurroundings();
 
-// Makes the directories (0700), durably, so that ReadSurroundings() tells inode and birth time, of
-// which an Identity is made. WriteVote() needs it.
+// Makes the directories (0700) that are missing, durably, so that ReadSurroundings() tells inode
+// and birth time, of which an Identity is made. The postmaster does so at each start. WriteVote()
+// never makes them: a vote must not move to a directory that it is not bound to.
 std::string PrepareStorage();
 
 // Replaces the file atomically, and returns "" only once it and its directory entry are on disk.
