@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "unit/net_testing.h"
+#include "unit/samples.h"
 
 namespace orchestra::net {
 namespace {
@@ -33,16 +34,8 @@ TEST(PeerNet, FramesArriveOnceInOrderBothWays) {
 TEST(PeerNet, ALargeFrameArrivesWhole) {
   Loop loop;
   TestPeer a(&loop, TestConfig("a")), b(&loop, TestConfig("b"));
-  // As many members with as long names as fit.
-  RegisterValue value;
-  for (std::uint16_t i = 1; i <= kMaxMembers; ++i)
-    value.members.push_back({NodeId{i},
-                             std::string(kMaxNameBytes - 2, 'x') + std::to_string(10 + i),
-                             {std::string(kMaxAddressBytes, 'p'), i},
-                             {std::string(kMaxAddressBytes, 's'), i},
-                             true});
   Frame frame;
-  frame.message = Commit{{{}, std::make_shared<const RegisterValue>(value)}, 5};
+  frame.message = Commit{samples::Write(samples::LargestValue()), 5};
   const std::string bytes = EncodeFrame(frame);
   ASSERT_GT(bytes.size(), 16u * 1024);
   for (int i = 0; i < 8; ++i) a.net.Send(loop.Now(), b.address(), bytes);
@@ -176,7 +169,7 @@ TEST_P(OneWay, AConnectionThatSwallowsBytesIsReplaced) {
   }));
   EXPECT_LE(loop.Now() - healed, milliseconds(1700));
 }
-INSTANTIATE_TEST_SUITE_P(Directions, OneWay,
+INSTANTIATE_TEST_SUITE_P(Cut, OneWay,
                          testing::Values(Cut{"ToAcceptor", true, false},
                                          Cut{"ToDialer", false, true}, Cut{"Both", true, true}),
                          [](const auto& info) { return info.param.name; });
