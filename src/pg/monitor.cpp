@@ -61,7 +61,7 @@ Micros Monitor::Turn(Micros now) {
 }
 
 void Monitor::Reload() {
-  Settings now = CurrentSettings();
+  Settings now = ReadSettings();
   if (now == settings_) return;
   settings_ = std::move(now);
   logins_.clear();  // KeepMembers begins anew

@@ -58,7 +58,7 @@ class Monitor {
   std::optional<Board> board_;  // of a configured node, else nothing
   Micros board_at_{};
   RecordQueue records_;
-  Settings settings_ = CurrentSettings();
+  Settings settings_ = ReadSettings();
   bool changed_ = false;  // some check since the last Publish
 };
 
