@@ -126,7 +126,7 @@ COMMENT ON FUNCTION orchestra_analysis() IS
     'the finding of the rule table, and what the monitor of this node found by logging in';
 
 CREATE FUNCTION orchestra_rules(
-    OUT position  integer,
+    OUT rule      integer,
     OUT code      text,
     OUT action    text,
     OUT condition text
