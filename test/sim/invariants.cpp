@@ -38,6 +38,7 @@ void Observer::Persisted(const Node& node, const std::optional<Durable>& before)
 
 void Observer::CheckAccepted(const Node& node, const Written& written) {
   const RegisterValue& value = *written.value;
+  NoteAgreement(written);
   Vote& vote = votes_[{value.cluster_id, written.write}];
   if (!vote.value) vote.value = written.value;
   if (!(*vote.value == value)) {
@@ -147,13 +148,15 @@ void Observer::Sent(const Node& node, const Envelope& envelope) {
       Fail("I9", Of(node.id) + " sent " + NameOf(message) + " without a valid identity");
     }
   }
-  const auto* accept = std::get_if<Accept>(&message);
-  if (!accept) return;
-  const Written& w = accept->written;
-  if (w.value->epoch.value != w.write) return;  // not the write that begins an epoch
+  if (const auto* accept = std::get_if<Accept>(&message)) NoteAgreement(accept->written);
+}
+
+// When the write that begins an epoch is first seen: where may its primary be promoted?
+void Observer::NoteAgreement(const Written& w) {
+  if (w.value->epoch.value != w.write || agreed_.contains(w.value->epoch)) return;
   std::set<Lsn>& agreed = agreed_[w.value->epoch];
   const auto counted = counted_.find({w.write.ballot, w.value->primary});
-  if (counted != counted_.end()) agreed.insert(counted->second.begin(), counted->second.end());
+  if (counted != counted_.end()) agreed = counted->second;
 }
 
 void Observer::Received(const Node& node, const Envelope& envelope) {

@@ -69,6 +69,7 @@ class Observer {
 
   void CheckAccepted(const Node& node, const Written& written);
   void CheckLearned(const Node& node, const std::optional<Durable>& before);
+  void NoteAgreement(const Written& written);
   void Chosen(const WriteId& write, Vote& vote);
   void CountFailover(const RegisterValue& old, const RegisterValue& value);
   bool LacksQuorum(const Node& node, Record record) const;

@@ -347,11 +347,17 @@ bool World::ForceFence() {
 
 void World::ForceElection(Node& n) { n.state.election_at = Instant{}; }
 
+// A copy may replace the node's WAL only while nobody counts on what it holds: it knows the epoch
+// in force, that epoch's primary is at work, and no failover is under way anywhere.
 bool World::MayRejoin(const Node& n) const {
   const RegisterValue* value = observer.Newest();
   if (!value || n.id == value->primary || n.state.phase != Phase::kConfigured) return false;
+  const RegisterValue* known = CommittedValue(n.state);
   const Node& primary = node(value->primary);
-  if (!GateOpen(primary) || primary.server.gate_epoch != value->epoch) return false;
+  const bool at_work = Holds(primary) && primary.server.running && primary.server.out_of_recovery &&
+                       primary.state.lease_epoch == value->epoch &&
+                       (GateOpen(primary) || !value->active);
+  if (!at_work || !known || known->epoch != value->epoch) return false;
   for (const Node& other : nodes) {
     if (!other.up) continue;
     const Durable& d = other.state.durable;

@@ -345,9 +345,10 @@ bool World::EveryStandbyStreams() {
   Node* primary = Writable();
   if (!primary) return false;
   for (const Node& n : nodes) {
-    if (n.id != primary->id && n.state.phase != Phase::kQuarantined && !StreamsFrom(n, *primary)) {
-      return false;
-    }
+    if (n.id == primary->id || n.state.phase == Phase::kQuarantined) continue;
+    const Record end = n.server.flushed;
+    if (!StreamsFrom(n, *primary)) return false;
+    if (wal.TimelineOf(end) != wal.TimelineOf(primary->server.flushed)) return false;
   }
   return true;
 }
