@@ -158,9 +158,10 @@ struct Failover {
   Instant sent_at{};
   std::set<NodeId> voters_fenced;
   std::map<NodeId, WalPosition> positions;
-  Version version;                   // register version that the replies named
-  std::optional<Instant> enough_at;  // since when enough replies are in
-  std::string blocked;               // last reason told
+  Version version;                    // register version that the replies named
+  std::optional<Instant> enough_at;   // since when enough replies are in
+  std::optional<Instant> blocked_at;  // since when something was missing; told after a second
+  std::string blocked;                // last reason told
 };
 
 // After the new epoch is committed: what is still to be seen.

@@ -199,7 +199,8 @@ void Machine::Elect(NodeId target, const WalPosition& position, const Basis& bas
 
 void Machine::Blocked(const std::string& reason) {
   Failover& f = s_.failover;
-  if (f.blocked == reason) return;
+  if (!f.blocked_at) f.blocked_at = now_;
+  if (f.blocked == reason || Since(now_, *f.blocked_at) < std::chrono::seconds(1)) return;
   f.blocked = reason;
   Tell(NoteKind::kFailoverBlocked, s_.proposal->value->epoch, kNoNode, reason, "ask again",
        f.recovery);

@@ -84,7 +84,7 @@ void Machine::EnterEpoch(const RegisterValue& value) {
   s_.barrier_passed = false;
   s_.fence_asked.reset();
   s_.scan_running = false;
-  Tell(NoteKind::kEpochCommitted, value.epoch, value.primary,
+  Tell(NoteKind::kEpochEntered, value.epoch, value.primary,
        std::string(value.active ? "active" : "not active yet") + ", version " +
            std::to_string(value.version.value));
 }
