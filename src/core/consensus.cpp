@@ -20,8 +20,8 @@ const char* NoteName(NoteKind kind) {
       return "coordinator_elected";
     case NoteKind::kCoordinatorLost:
       return "coordinator_lost";
-    case NoteKind::kCommitted:
-      return "committed";
+    case NoteKind::kEpochEntered:
+      return "epoch_entered";
     case NoteKind::kLeaseAcquired:
       return "lease_acquired";
     case NoteKind::kLeaseLost:

@@ -63,7 +63,7 @@ enum class NoteKind : std::uint8_t {
   kJoined,
   kCoordinatorElected,
   kCoordinatorLost,
-  kCommitted,
+  kEpochEntered,
   kLeaseAcquired,
   kLeaseLost,
   kGateOpened,

@@ -41,6 +41,9 @@ void Machine::ProposalCommitted() {
   if (new_epoch) {  // rule 8: the time without a lease counts from the commit of the epoch
     s_.leased_at = now_;
     s_.lease_lapsed = false;
+    if (!s_.aftermath.recovery.empty())
+      Tell(NoteKind::kEpochCommitted, s_.proposal->value->epoch, s_.proposal->value->primary,
+           "accepted by a majority of voters", "it leaves recovery", s_.aftermath.recovery);
   }
   Heartbeat();
 }
