@@ -1,8 +1,8 @@
 #include "pg/receiver.h"
 
-#include <ctime>
 #include <tuple>
 
+#include "pg/clock.h"
 #include "pg/conninfo.h"
 #include "pg/pg.h"
 #include "pg/shared.h"
@@ -17,15 +17,12 @@ WalReceiverFunctionsType interposed;
 // ---------------------------------------------------------------- inside the receiver
 // Plain C: any of this may end by longjmp, so nothing here owns anything.
 
-uint32 my_ticket;  // that this receiver connected with
+uint32 my_ticket;   // that this receiver connected with
+int receive_calls;  // on this connection, up to 2
 
 bool IsClosed(uint32 ticket) { return (ticket & 1) != 0; }
 
-uint64 RawMicros() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC_RAW, &now);
-  return static_cast<uint64>(now.tv_sec) * 1000000 + static_cast<uint64>(now.tv_nsec) / 1000;
-}
+uint64 RawMicros() { return static_cast<uint64>(ReadClock(CLOCK_MONOTONIC_RAW).count()); }
 
 bool Interposed() { return AmWalReceiverProcess() && shared != nullptr; }
 
@@ -86,6 +83,7 @@ WalReceiverConn* Connect(const char* conninfo, Rest... rest) {
   }
   const char* target = host[0] != '\0' ? Retarget(conninfo, host, port, error) : conninfo;
   pg_atomic_write_u64(&mine.message_raw_us, 0);
+  receive_calls = 0;
   pg_atomic_write_u32(&mine.passed_pid, static_cast<uint32>(MyProcPid));
   WalReceiverConn* connection =
       target != nullptr ? (original->walrcv_connect)(target, rest...) : nullptr;
@@ -104,8 +102,11 @@ int Receive(WalReceiverConn* connection, char** buffer, pgsocket* wait_fd) {
   if (!Interposed()) return (original->walrcv_receive)(connection, buffer, wait_fd);
   CheckTicket();
   const int length = (original->walrcv_receive)(connection, buffer, wait_fd);
+  // An idle upstream may say nothing for long. One that refuses does so before the second call.
+  receive_calls = std::min(receive_calls + 1, 2);
   pg_atomic_uint64* heard = &shared->receiver.message_raw_us;
-  if (length > 0 || pg_atomic_read_u64(heard) == 0) pg_atomic_write_u64(heard, RawMicros());
+  if (length > 0 || (receive_calls == 2 && pg_atomic_read_u64(heard) == 0))
+    pg_atomic_write_u64(heard, RawMicros());
   return length;
 }
 
