@@ -2,7 +2,7 @@
 # is (mk/*.mk).
 #
 # It builds in the directory that it is called in: `make -C /some/where -f $PWD/Makefile` leaves this
-# tree alone. FAULTS=1 makes a test build (src/pg/faults.h, test/pg).
+# tree alone. FAULTS=1 makes a build whose safety rules can be switched off (src/pg/faults.h).
 PG_CONFIG ?= pg_config
 SOURCE := $(patsubst %/,%,$(dir $(abspath $(firstword $(MAKEFILE_LIST)))))
 # A copy of the server with orchestra in it, so that nothing gets installed into the system.
@@ -41,7 +41,7 @@ override with_llvm = no
 
 all:
 include $(PGXS)
--include $(OBJS:.o=.d)
+-include $(OBJS:.o=.d) $(TEST_OBJS:.o=.d)
 
 # Two builds of one tree must never take each other's files: objects have absolute names, nothing
 # but these two is looked for elsewhere, and a change between product and test build makes all anew.
@@ -49,18 +49,24 @@ override VPATH =
 vpath exports.txt $(SOURCE)
 vpath orchestra.control $(SOURCE)
 FLAVOUR := $(if $(FAULTS),test,product)
-$(shell mkdir -p $(FOLDERS); grep -qsx $(FLAVOUR) .flavour || echo $(FLAVOUR) >.flavour)
-$(OBJS): $(CURDIR)/%.o: $(SOURCE)/%.cpp .flavour
+$(shell mkdir -p $(FOLDERS) test/pg; grep -qsx $(FLAVOUR) .flavour || echo $(FLAVOUR) >.flavour)
+$(OBJS) $(TEST_OBJS): $(CURDIR)/%.o: $(SOURCE)/%.cpp .flavour
 	$(CXX) $(CXXFLAGS) $(CPPFLAGS) -c -o $@ $<
+
+# Functions for TAP tests, with the parts of the product that they are about. Never installed.
+orchestra_test.so: $(TEST_OBJS) $(foreach part,guard gate worker,$(CURDIR)/src/pg/$(part).o) \
+                   exports.list
+	$(LINK.shared) -o $@ $(filter %.o,$^) $(LDFLAGS) $(LDFLAGS_SL)
 
 # PostgreSQL finds its files relative to its programs, which are in $(ROOT)$(bindir) then.
 .PHONY: root
-root: all
+root: all orchestra_test.so
 	@test -e $(ROOT)/.complete || { rm -rf $(ROOT) && \
 	  mkdir -p $(ROOT)$(dir $(bindir)) $(ROOT)$(datadir) && \
 	  cp -a $(dir $(bindir)). $(ROOT)$(dir $(bindir)) && cp -aL $(datadir)/. $(ROOT)$(datadir) && \
 	  touch $(ROOT)/.complete; }
 	@$(MAKE) --no-print-directory -s -f $(SOURCE)/Makefile install DESTDIR=$(ROOT)
+	@install -m 755 orchestra_test.so $(ROOT)$(pkglibdir)
 
 # The product has no switch that turns a safety rule off.
 .PHONY: check-no-faults
