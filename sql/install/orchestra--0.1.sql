@@ -207,9 +207,9 @@ BEGIN ATOMIC
                      WHEN 'activated' THEN 'activated'
                      WHEN 'recovered' THEN 'recovered'
                      ELSE r.outcome END,
-           new_epoch = CASE WHEN orchestra_record.kind IN ('promoted', 'activated')
+           new_epoch = CASE WHEN orchestra_record.kind IN ('epoch_committed', 'activated')
                        THEN orchestra_record.epoch ELSE r.new_epoch END,
-           new_primary = CASE WHEN orchestra_record.kind IN ('promoted', 'activated')
+           new_primary = CASE WHEN orchestra_record.kind IN ('epoch_committed', 'activated')
                          THEN orchestra_record.node ELSE r.new_primary END,
            ended_at = CASE orchestra_record.kind
                       WHEN 'recovered' THEN orchestra_record.at ELSE r.ended_at END

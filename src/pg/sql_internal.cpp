@@ -3,6 +3,7 @@
 #include "core/parse.h"
 #include "core/register.h"
 #include "pg/command.h"
+#include "pg/gate.h"
 #include "pg/guard.h"
 #include "pg/sql_common.h"
 
@@ -56,7 +57,7 @@ std::string Repoint(FunctionCallInfo call) {
 void CheckRecord(FunctionCallInfo call) {
   const EpochId epoch = EpochArgument(call, 0);
   const Board board = ConfiguredBoard();
-  if (board.value->primary != board.self || !board.gate_open) {
+  if (board.value->primary != board.self || RecoveryInProgress() || !GateIsOpen()) {
     throw Fail(kNotNow, "this node is not a primary with a lease", "", "Record on the primary.");
   }
   if (epoch > board.value->epoch) {

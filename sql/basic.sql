@@ -1,0 +1,159 @@
+-- What everybody meets first: an unconfigured server, and what it refuses.
+\set SHOW_CONTEXT never
+CREATE EXTENSION orchestra;
+SELECT extversion = orchestra_version() AS same_version FROM pg_extension WHERE extname = 'orchestra';
+SELECT objid::regprocedure FROM pg_depend JOIN pg_extension e ON refobjid = e.oid
+ WHERE extname = 'orchestra' AND classid = 'pg_proc'::regclass AND deptype = 'e'
+ ORDER BY objid::regprocedure::text;
+
+-- The workers write the board as soon as they run.
+CREATE FUNCTION wait_for_board() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1..600 LOOP
+        IF EXISTS (SELECT FROM orchestra_status() WHERE state = 'unconfigured') THEN
+            RETURN true;
+        END IF;
+        PERFORM pg_sleep(0.05);
+    END LOOP;
+    RETURN false;
+END $$;
+SELECT wait_for_board();
+
+SELECT id, name IS NOT NULL AS named, role, state, lag_bytes, sync_state, voter, coordinator,
+       lease_ms_left, fenced, version = orchestra_version() AS version,
+       server_version = current_setting('server_version_num')::int AS server_version,
+       flush_lsn <= pg_current_wal_lsn() AS flushed, seen_ago_ms < 2000 AS seen, source
+  FROM orchestra_status();
+SELECT * FROM orchestra_cluster();
+SELECT source, node, code, action, reachable, checked_ago_ms < 2000 AS checked
+  FROM orchestra_analysis();
+SELECT * FROM orchestra_rules();
+SELECT count(*) FROM orchestra_recoveries();
+SELECT count(*) FROM orchestra_recovery_steps('1.1/1');
+
+-- Nothing is gated.
+CREATE TABLE plain AS SELECT 1 AS one;
+DROP TABLE plain;
+
+-- What orchestra_create_cluster() refuses.
+SELECT orchestra_create_cluster('{n1}');
+\echo :SQLSTATE
+SELECT orchestra_create_cluster('{n1}', 'async');
+\echo :SQLSTATE
+SELECT orchestra_create_cluster('{n1}', 'quorum', 'observe');
+\echo :SQLSTATE
+SELECT orchestra_create_cluster('{n1}', 'quorum', 'manual');
+\echo :SQLSTATE
+SELECT orchestra_create_cluster('{n1}', 'always');
+\echo :SQLSTATE
+SELECT orchestra_create_cluster('{n1}', 'quorum', 'sometimes');
+\echo :SQLSTATE
+SELECT orchestra_create_cluster('{n1,null,n2}');
+\echo :SQLSTATE
+SELECT orchestra_create_cluster('{n1}', wait => '-1 s');
+\echo :SQLSTATE
+SELECT orchestra_create_cluster('{n1}', wait => '1 month');
+\echo :SQLSTATE
+SELECT orchestra_create_cluster(NULL) IS NULL AS nothing;
+
+-- A secret that is never read: the names are looked at first.
+ALTER SYSTEM SET orchestra.secret_file = '/nonexistent';
+SELECT pg_reload_conf();
+CREATE FUNCTION wait_for_secret(wanted text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1..600 LOOP
+        IF current_setting('orchestra.secret_file') = wanted THEN
+            RETURN true;
+        END IF;
+        PERFORM pg_sleep(0.05);
+    END LOOP;
+    RETURN false;
+END $$;
+\c -
+SELECT wait_for_secret('/nonexistent');
+SELECT orchestra_create_cluster('{n1,n2}');
+\echo :SQLSTATE
+SELECT orchestra_create_cluster('{}');
+\echo :SQLSTATE
+SELECT orchestra_create_cluster('{n1,n2,n2}');
+\echo :SQLSTATE
+SELECT orchestra_create_cluster('{n1,"n 2",n3}');
+\echo :SQLSTATE
+\set VERBOSITY terse
+SELECT orchestra_create_cluster('{n1,n2,n3}');
+\echo :SQLSTATE
+\set VERBOSITY default
+-- Nobody comes: the error names who is missing, and nothing has changed.
+SELECT name AS self FROM orchestra_status() WHERE source = 'self' \gset
+SELECT orchestra_create_cluster(ARRAY[:'self', 'n2', 'n3'], wait => '0 s');
+\echo :SQLSTATE
+SELECT phase, epoch FROM orchestra_cluster();
+ALTER SYSTEM RESET orchestra.secret_file;
+SELECT pg_reload_conf();
+DROP FUNCTION wait_for_board(), wait_for_secret(text);
+
+-- The internal functions refuse what no committed epoch says.
+SELECT orchestra_promote('1.1/1');
+\echo :SQLSTATE
+SELECT orchestra_promote('nonsense');
+\echo :SQLSTATE
+SELECT orchestra_repoint('1.1/1');
+\echo :SQLSTATE
+SELECT orchestra_record('k', now(), 'n1', 'detected', '1.1/1', 'n1', 'detail', NULL, NULL);
+\echo :SQLSTATE
+SELECT count(*) FROM orchestra_detection;
+
+-- Rights: the public may not even look, pg_monitor may look, the coordinator's role may call the
+-- internal functions; nobody of them can change anything else.
+CREATE ROLE regress_public;
+CREATE ROLE regress_monitor IN ROLE pg_monitor;
+CREATE ROLE regress_orchestra IN ROLE pg_monitor;
+GRANT EXECUTE ON FUNCTION orchestra_record, orchestra_promote, orchestra_repoint TO regress_orchestra;
+CREATE VIEW rights AS
+SELECT r AS role, f.proname AS may_execute FROM pg_proc f JOIN pg_depend d ON d.objid = f.oid
+  JOIN pg_extension e ON d.refobjid = e.oid AND e.extname = 'orchestra' AND d.deptype = 'e'
+  CROSS JOIN (VALUES ('regress_public'), ('regress_monitor'), ('regress_orchestra')) AS roles (r)
+ WHERE has_function_privilege(r, f.oid, 'EXECUTE');
+SELECT role, string_agg(may_execute, ' ' ORDER BY may_execute) FROM rights GROUP BY role ORDER BY role;
+SELECT r AS role, t, p FROM (VALUES ('regress_public'), ('regress_monitor'), ('regress_orchestra'))
+  AS roles (r), (VALUES ('orchestra_detection'), ('orchestra_recovery'), ('orchestra_recovery_step'))
+  AS tables (t), (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE')) AS privileges (p)
+ WHERE has_table_privilege(r, t, p) ORDER BY 1, 2, 3;
+SET ROLE regress_public;
+SELECT orchestra_create_cluster('{n1}');
+\echo :SQLSTATE
+SELECT count(*) FROM orchestra_status();
+SELECT orchestra_promote('1.1/1');
+\echo :SQLSTATE
+INSERT INTO orchestra_recovery (recovery, coordinator, epoch, started_at) VALUES ('x', 'x', 'x', now());
+RESET ROLE;
+SET ROLE regress_monitor;
+SELECT count(*) FROM orchestra_status();
+SELECT count(*) FROM orchestra_recoveries();
+DELETE FROM orchestra_recovery_step;
+RESET ROLE;
+SET ROLE regress_orchestra;
+SELECT orchestra_promote('1.1/1');
+\echo :SQLSTATE
+SELECT orchestra_record('k', now(), 'n1', 'detected', '1.1/1', 'n1', 'detail', NULL, NULL);
+\echo :SQLSTATE
+RESET ROLE;
+-- EXECUTE alone does not make a superuser.
+GRANT EXECUTE ON FUNCTION orchestra_create_cluster TO regress_public;
+SET ROLE regress_public;
+SELECT orchestra_create_cluster('{n1}');
+\echo :SQLSTATE
+RESET ROLE;
+
+DROP VIEW rights;
+DROP OWNED BY regress_public, regress_monitor, regress_orchestra;
+DROP ROLE regress_public, regress_monitor, regress_orchestra;
+-- In a schema of its own, with nothing of it on the search path.
+DROP EXTENSION orchestra;
+CREATE SCHEMA "My Schema";
+CREATE EXTENSION orchestra SCHEMA "My Schema";
+SET search_path = pg_catalog;
+SELECT count(*) FROM "My Schema".orchestra_recoveries();
+SELECT "My Schema".orchestra_record('k', now(), 'n1', 'detected', '1.1/1', 'n1', 'd', NULL, NULL);
+\echo :SQLSTATE
+DROP EXTENSION orchestra;

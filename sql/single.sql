@@ -1,0 +1,100 @@
+-- A cluster of one: creation, the register in status, and the audit tables' rules. What is recorded
+-- here is what a coordinator would send.
+\set SHOW_CONTEXT never
+CREATE EXTENSION orchestra;
+SELECT current_setting('data_directory') || '/regress_secret' AS secret \gset
+\setenv SECRET :secret
+\! umask 077 && echo 'only for regression tests' > "$SECRET"
+CREATE FUNCTION wait_for(wanted text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE found boolean;
+BEGIN
+    FOR i IN 1..600 LOOP
+        EXECUTE 'SELECT ' || wanted INTO found;
+        IF found THEN
+            RETURN true;
+        END IF;
+        PERFORM pg_sleep(0.05);
+    END LOOP;
+    RETURN false;
+END $$;
+ALTER SYSTEM SET orchestra.secret_file = :'secret';
+SELECT pg_reload_conf();
+\c -
+SELECT wait_for($$current_setting('orchestra.secret_file') <> ''$$);
+SELECT wait_for($$EXISTS (SELECT FROM orchestra_status() WHERE state = 'unconfigured')$$);
+
+-- The consensus worker learns of the secret by the same reload, a little earlier or later.
+SELECT name AS self FROM orchestra_status() WHERE source = 'self' \gset
+SELECT orchestra_create_cluster(ARRAY[:'self']) LIKE 'cluster "orchestra" formed, epoch 1.1/1, primary %' AS formed;
+-- The board follows within its period.
+SELECT wait_for($$EXISTS (SELECT FROM orchestra_status() WHERE state = 'open')$$);
+
+SELECT id, name = :'self' AS named, role, state, timeline, lag_bytes, sync_state, voter, coordinator,
+       lease_ms_left > 0 AS leased, fenced, source
+  FROM orchestra_status();
+SELECT name, length(cluster_id) AS cluster_id, phase, epoch, active, primary_node = :'self' AS primary,
+       coordinator = :'self' AS coordinator, voters = ARRAY[:'self'] AS voters, majority,
+       reachable_voters, durability, sync_nodes, sync_k, lease_ttl_ms, mode
+  FROM orchestra_cluster();
+SELECT code, action FROM orchestra_analysis() WHERE source = 'rules';
+SELECT orchestra_create_cluster(ARRAY[:'self']);
+\echo :SQLSTATE
+
+-- Writes are let in.
+CREATE TABLE kept AS SELECT 1 AS one;
+DROP TABLE kept;
+
+-- The committed epoch and nothing else.
+SELECT orchestra_promote('1.1/1');
+SELECT orchestra_promote('2.1/2');
+\echo :SQLSTATE
+SELECT orchestra_repoint('1.1/1');
+\echo :SQLSTATE
+
+-- Recording: once, in order, of committed epochs only.
+SELECT orchestra_record('n2@1#1', '2000-01-01 00:00:01Z', 'n2', 'detected', '1.1/1', 'n1',
+                        'DeadPrimary: primary unreachable', 'failover', '0.1/1');
+SELECT orchestra_record('n2@1#1', '2000-01-01 00:00:01Z', 'n2', 'detected', '1.1/1', 'n1',
+                        'DeadPrimary: primary unreachable', 'failover', '0.1/1');
+SELECT orchestra_record('n2@1#2', '2000-01-01 00:00:02Z', 'n2', 'failover_blocked', '1.1/1', NULL,
+                        'waits', NULL, '0.1/1');
+SELECT outcome FROM orchestra_recoveries();
+SELECT orchestra_record('n2@1#3', '2000-01-01 00:00:03Z', 'n2', 'candidate_chosen', '1.1/1', 'n3',
+                        'highest', NULL, '0.1/1');
+SELECT outcome FROM orchestra_recoveries();
+SELECT orchestra_record('n2@1#4', '2000-01-01 00:00:04Z', 'n2', 'epoch_committed', '1.1/1', 'n3',
+                        'accepted by a majority of voters', 'it leaves recovery', '0.1/1');
+SELECT outcome, new_epoch, new_primary FROM orchestra_recoveries();
+SELECT orchestra_record('n2@1#4b', '2000-01-01 00:00:04.5Z', 'n2', 'activated', '1.1/1', 'n3',
+                        'timeline 2', NULL, '0.1/1');
+SELECT outcome FROM orchestra_recoveries();
+SELECT orchestra_record('n2@1#5', '2000-01-01 00:00:05Z', 'n2', 'recovered', '1.1/1', 'n3',
+                        'every standby follows', NULL, '0.1/1');
+-- A late repetition changes nothing.
+SELECT orchestra_record('n2@1#2', '2000-01-01 00:00:02Z', 'n2', 'failover_blocked', '1.1/1', NULL,
+                        'waits', NULL, '0.1/1');
+-- A detection without a recovery.
+SELECT orchestra_record('n2@1#6', '2000-01-01 00:00:06Z', 'n2', 'detected', '1.1/1', 'n1',
+                        'StandbyNotReplicating: 1 of 2', 'detect', NULL);
+-- Not committed, and no epoch at all.
+SELECT orchestra_record('n2@1#7', now(), 'n2', 'detected', '1.1/99', 'n1', 'x', NULL, NULL);
+\echo :SQLSTATE
+SELECT orchestra_record('n2@1#7', now(), 'n2', 'detected', 'epoch', 'n1', 'x', NULL, NULL);
+\echo :SQLSTATE
+SET timezone = 'UTC';
+SELECT * FROM orchestra_recoveries();
+SELECT * FROM orchestra_recovery_steps('0.1/1');
+SELECT * FROM orchestra_detection ORDER BY key;
+
+-- The login that records needs no right on the tables.
+CREATE ROLE regress_orchestra;
+GRANT EXECUTE ON FUNCTION orchestra_record TO regress_orchestra;
+SET ROLE regress_orchestra;
+SELECT orchestra_record('n2@1#8', '2000-01-01 00:00:08Z', 'n2', 'detected', '1.1/1', 'n1', 'x', NULL, NULL);
+SELECT count(*) FROM orchestra_detection;
+RESET ROLE;
+SELECT count(*) FROM orchestra_detection;
+DROP OWNED BY regress_orchestra;
+DROP ROLE regress_orchestra;
+DROP FUNCTION wait_for(text);
+DROP EXTENSION orchestra;
