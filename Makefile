@@ -24,10 +24,12 @@ EXTENSION     = orchestra
 MODULE_big    = orchestra
 DATA          = $(patsubst $(SOURCE)/%,%,$(wildcard $(SOURCE)/sql/install/orchestra--*.sql))
 SHLIB_EXPORTS = exports.txt
-FOLDERS       = src/core src/net src/pg $(if $(FAULTS),test/pg)
-SOURCES      := $(foreach folder,$(FOLDERS),$(wildcard $(SOURCE)/$(folder)/*.cpp))
-OBJS         := $(patsubst $(SOURCE)/%.cpp,$(CURDIR)/%.o,$(SOURCES))
-EXTRA_CLEAN   = build exports.list .flavour $(ROOT) $(OBJS:.o=.d)
+objects_of    = $(patsubst $(SOURCE)/%.cpp,$(CURDIR)/%.o,$(wildcard $(SOURCE)/$(1)/*.cpp))
+FOLDERS       = src/core src/net src/pg
+OBJS         := $(foreach folder,$(FOLDERS),$(call objects_of,$(folder)))
+TEST_OBJS    := $(call objects_of,test/pg)
+EXTRA_CLEAN   = build exports.list .flavour orchestra_test.so $(ROOT) $(TEST_OBJS) \
+                $(OBJS:.o=.d) $(TEST_OBJS:.o=.d)
 
 PG_CPPFLAGS   = -I$(SOURCE)/src -I$(libpq_srcdir) $(if $(FAULTS),-DORCHESTRA_FAULTS)
 PG_CXXFLAGS   = -std=c++20 -Wall -Wextra -Werror -MMD -MP
