@@ -7,6 +7,8 @@
 #   heal         everything passes again               reset A B   close what connects A and B
 #   list         one line per connection
 #
+# cut and reset may end with a KIND: connections of the other kind are left alone.
+#
 # Each command is answered by "ok" (after its lines) or "error: why". It ends with its stdin.
 #
 # A cut swallows, as a network does: bytes are read and thrown away, new connections are accepted
@@ -50,7 +52,12 @@ sub links
 	return grep { !$seen{$_}++ } my @both_ends = values %link;
 }
 
-sub is_cut { return $cut{ direction(@_) } }
+sub is_cut
+{
+	my ($link, $from) = @_;
+	my $way = direction($link, $from);
+	return $cut{$way} || $cut{"$way $link->{kind}"};
+}
 
 sub drop_link
 {
@@ -195,10 +202,11 @@ my %command = (
 		return;
 	},
 	cut => sub {
+		my $kind = $_[-1] =~ /^(?:pg|peer)$/ ? ' ' . pop : '';
 		my ($from, $to) = @_;
 		my @new = defined $to ? ("$from>$to", "$to>$from") : ($from);
 		/^[^>]+>[^>]+$/ or return "which link is $_?" for @new;
-		@cut{@new} = (1) x @new;
+		$cut{"$_$kind"} = 1 for @new;
 		# What was accepted but not delivered yet is lost as well.
 		for my $link (links())
 		{
@@ -217,9 +225,10 @@ my %command = (
 		return;
 	},
 	reset => sub {
-		my ($a, $b) = @_;
+		my ($a, $b, $kind) = @_;
 		for my $link (links())
 		{
+			next if $kind && $link->{kind} ne $kind;
 			my $way = direction($link, 'c');
 			drop_link($link, 1) if $way eq "$a>$b" || $way eq "$b>$a";
 		}

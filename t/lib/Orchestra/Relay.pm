@@ -35,7 +35,8 @@ sub _command
 sub front { my ($self, $node, $kind, $listen, $target) = @_;
 	return $self->_command('front', $node, $kind, $listen, $target) }
 
-# cut('n1', 'n2'): both ways. cut('n1>n2'): what n1 says to n2.
+# cut('n1', 'n2'): both ways. cut('n1>n2'): what n1 says to n2. A last argument pg or peer: only
+# connections of that kind.
 sub cut { my ($self, @link) = @_; return $self->_command('cut', @link) }
 
 # Cuts $node off from every one of @others, both ways.
@@ -43,8 +44,8 @@ sub isolate { my ($self, $node, @others) = @_; $self->cut($node, $_) for @others
 
 sub heal { my ($self) = @_; return $self->_command('heal') }
 
-# Ends the connections between two nodes as a dying host's kernel does.
-sub reset { my ($self, $one, $other) = @_; return $self->_command('reset', $one, $other) }
+# Ends the connections between two nodes, of one kind or all, as a dying host's kernel does.
+sub reset { my ($self, @link) = @_; return $self->_command('reset', @link) }
 
 # "n1>n2 pg 120 3400": who dialed whom, and the bytes that each side said.
 sub list { my ($self) = @_; return $self->_command('list') }
