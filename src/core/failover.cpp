@@ -182,12 +182,6 @@ void Machine::Elect(NodeId target, const WalPosition& position, const Basis& bas
   next.target_branch.reset();
   if (!OnLineage(next, position.timeline, position.wal_epoch))
     next.target_branch = LineageEntry{position.timeline, position.wal_epoch};
-  if (!policy_.activation) {  // the mutant guesses what activation proves
-    next.active = true;
-    next.timeline = position.timeline;
-    if (!position.out_of_recovery) next.timeline.value++;
-    next.lineage.push_back({next.timeline, next.epoch});
-  }
   next.sync = FixedSyncSet(next, target);
   s_.aftermath = Aftermath{};
   s_.aftermath.recovery = f.recovery;

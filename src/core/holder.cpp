@@ -91,7 +91,7 @@ void Machine::BarrierTick() {
 
 void Machine::ActivationTick() {
   const RegisterValue& value = *CommittedValue(s_);
-  if (value.active || !s_.barrier_passed || !HoldsLease(s_, now_)) return;
+  if (!policy_.activation || value.active || !s_.barrier_passed || !HoldsLease(s_, now_)) return;
   if (s_.view.sync_effective != value.epoch.value.version) return;
   const Timers t = T();
   if (s_.asked_since && Since(now_, s_.asked_at) < t.request_retry) return;

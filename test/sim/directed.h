@@ -14,18 +14,15 @@ struct Schedule {
   void (*run)(World& world);
 };
 
-// The primary is cut off and fenced at once: its lease and its successor's must not overlap.
-extern const Schedule kLeaseRace;
-// The same, after renewals whose acknowledgements took more than a second.
-extern const Schedule kLateAcknowledgements;
-// The same, with a slow clock on the primary and fast ones on the voters.
-extern const Schedule kDriftingClocks;
-// The same, and the voters restart: they remember the accepted epoch, but not their promise.
-extern const Schedule kVotersRestart;
-// A fenced standby that has reported its end of WAL restarts while the old primary still commits.
-extern const Schedule kFencedStandbyRestarts;
-// FENCE while the primary still reaches one of the voters.
-extern const Schedule kFenceBesideThePrimary;
+// By name, or null:
+//   lease-race            the primary is cut off and fenced at once: leases must not overlap
+//   late-acks             the same, after renewals whose acknowledgements took more than a second
+//   drifting-clocks       the same, with a slow clock on the primary and fast ones on the voters
+//   voters-restart        the same, and the voters restart: promises live in memory only
+//   fenced-restart        a fenced standby that has reported its end of WAL restarts while the old
+//                         primary still commits
+//   fence-beside-primary  FENCE while the primary still reaches one of the voters
+const Schedule* FindSchedule(const std::string& name);
 
 std::optional<Violation> RunSchedule(const Schedule& schedule, std::uint64_t seed,
                                      const Policy& policy, Coverage& coverage,

@@ -7,6 +7,7 @@
 
 #include "chaos.h"
 #include "coverage.h"
+#include "directed.h"
 #include "mutants.h"
 
 namespace orchestra::sim {
@@ -15,16 +16,17 @@ namespace {
 struct Options {
   std::uint64_t seeds = 100, from = 1;
   bool verbose = false, events = false, floors = false, mutants = false;
-  std::string mutant;
+  std::string mutant, schedule;
 };
 
 int Usage() {
   std::fprintf(stderr,
                "usage: sim [--seeds N] [--from S] [--verbose] [--events] [--floors]\n"
-               "           [--mutant NAME] | --mutants\n"
+               "           [--schedule NAME] [--mutant NAME] | --mutants\n"
                "  --seeds N      random runs (100), --from S: the first one (1)\n"
                "  --verbose      what the nodes do; --events: every message as well\n"
                "  --floors       fail if the runs have not been through enough\n"
+               "  --schedule NAME a directed schedule instead (directed.h)\n"
                "  --mutant NAME  with one rule of the protocol switched off\n"
                "  --mutants      every mutant must be caught by its invariant\n");
   return 2;
@@ -46,6 +48,8 @@ bool Parse(int argc, char** argv, Options& options) {
       options.seeds = std::strtoull(argv[++i], nullptr, 10);
     else if (arg == "--from" && next)
       options.from = std::strtoull(argv[++i], nullptr, 10);
+    else if (arg == "--schedule" && next)
+      options.schedule = argv[++i];
     else if (arg == "--mutant" && next)
       options.mutant = argv[++i];
     else
@@ -61,26 +65,35 @@ TraceSink Printer(const Options& options) {
   };
 }
 
+unsigned long long Wide(std::uint64_t n) { return n; }
+
+std::string Option(const char* name, const std::string& value) {
+  return value.empty() ? "" : name + value;
+}
+
 int Finish(std::uint64_t passed, std::uint64_t failed) {
-  std::printf("%llu passed, %llu failed\n", static_cast<unsigned long long>(passed),
-              static_cast<unsigned long long>(failed));
+  std::printf("%llu passed, %llu failed\n", Wide(passed), Wide(failed));
   return failed == 0 ? 0 : 1;
 }
 
 int RunSeeds(const Options& options) {
   Policy policy;
   if (!options.mutant.empty() && !SwitchOff(options.mutant, policy)) return Usage();
+  const Schedule* schedule = FindSchedule(options.schedule);
+  if (!options.schedule.empty() && !schedule) return Usage();
   Coverage coverage;
   std::uint64_t failed = 0;
   for (std::uint64_t seed = options.from; seed < options.from + options.seeds; seed++) {
-    const auto violation = RunSeed(seed, policy, coverage, Printer(options));
+    const auto violation = schedule
+                               ? RunSchedule(*schedule, seed, policy, coverage, Printer(options))
+                               : RunSeed(seed, policy, coverage, Printer(options));
     if (!violation) continue;
     failed++;
-    std::printf(
-        "seed %llu: %s is violated: %s\n  replay: sim --seeds 1 --from %llu --verbose%s%s\n",
-        static_cast<unsigned long long>(seed), violation->invariant.c_str(),
-        violation->text.c_str(), static_cast<unsigned long long>(seed),
-        options.mutant.empty() ? "" : " --mutant ", options.mutant.c_str());
+    std::printf("seed %llu: %s is violated: %s\n", Wide(seed), violation->invariant.c_str(),
+                violation->text.c_str());
+    std::printf("  replay: sim --seeds 1 --from %llu --verbose%s%s\n", Wide(seed),
+                Option(" --schedule ", options.schedule).c_str(),
+                Option(" --mutant ", options.mutant).c_str());
     std::fflush(stdout);
   }
   coverage.Print();

@@ -14,27 +14,28 @@ constexpr std::uint64_t kScheduleSeeds = 20;
 struct Mutant {
   const char* name;
   bool Policy::*rule;
-  const char* caught_by;     // the invariant that the rule protects
-  const Schedule* schedule;  // null: chance finds it
-  std::uint64_t budget;      // runs within which it must be caught
+  const char* caught_by;  // the invariant that the rule protects
+  const char* schedule;   // null: chance finds it
+  std::uint64_t budget;   // runs within which it must be caught
 };
 
 const Mutant kMutants[] = {
     {"promise_ignored", &Policy::honor_promise, "I1", nullptr, 200},
-    {"hold_off_skipped", &Policy::hold_off, "I1", &kVotersRestart, kScheduleSeeds},
+    {"hold_off_skipped", &Policy::hold_off, "I1", "voters-restart", kScheduleSeeds},
     {"no_adoption", &Policy::adopt_accepted, "I2", nullptr, 100},
-    {"lease_from_ack", &Policy::lease_from_send, "I1", &kLateAcknowledgements, kScheduleSeeds},
-    {"volatile_fence", &Policy::durable_fence, "I8", &kFencedStandbyRestarts, kScheduleSeeds},
+    {"lease_from_ack", &Policy::lease_from_send, "I1", "late-acks", kScheduleSeeds},
+    {"volatile_fence", &Policy::durable_fence, "I8", "fenced-restart", kScheduleSeeds},
     {"activation_skipped", &Policy::activation, "I3", nullptr, 400},
-    {"fenced_lease_granted", &Policy::refuse_fenced_lease, "L1", &kFenceBesideThePrimary,
+    {"fenced_lease_granted", &Policy::refuse_fenced_lease, "L1", "fence-beside-primary",
      kScheduleSeeds},
-    {"no_drift_margin", &Policy::drift_margin, "I1", &kDriftingClocks, kScheduleSeeds},
-    {"fenced_receiver_open", &Policy::fence_receiver, "L1", &kLeaseRace, kScheduleSeeds},
+    {"no_drift_margin", &Policy::drift_margin, "I1", "drifting-clocks", kScheduleSeeds},
+    {"fenced_receiver_open", &Policy::fence_receiver, "L1", "lease-race", kScheduleSeeds},
     {"any_target", &Policy::highest_target, "I3", nullptr, 100},
 };
 
 // Schedules are to be passed by the protocol itself, or they prove nothing about a mutant.
-bool Innocent(const Schedule& schedule, Coverage& coverage) {
+bool Innocent(const char* name, Coverage& coverage) {
+  const Schedule& schedule = *FindSchedule(name);
   for (std::uint64_t seed = 1; seed <= kScheduleSeeds; seed++) {
     const auto violation = RunSchedule(schedule, seed, Policy{}, coverage);
     if (!violation) continue;
@@ -51,12 +52,13 @@ bool Caught(const Mutant& mutant, Coverage& coverage) {
   policy.*mutant.rule = false;
   std::string others;
   for (std::uint64_t seed = 1; seed <= mutant.budget; seed++) {
-    const auto violation = mutant.schedule ? RunSchedule(*mutant.schedule, seed, policy, coverage)
-                                           : RunSeed(seed, policy, coverage);
+    const auto violation = mutant.schedule
+                               ? RunSchedule(*FindSchedule(mutant.schedule), seed, policy, coverage)
+                               : RunSeed(seed, policy, coverage);
     if (!violation) continue;
     if (violation->invariant == mutant.caught_by) {
       std::printf("mutant %-22s caught by %s, %s seed %llu: %s\n", mutant.name, mutant.caught_by,
-                  mutant.schedule ? mutant.schedule->name : "random",
+                  mutant.schedule ? mutant.schedule : "random",
                   static_cast<unsigned long long>(seed), violation->text.c_str());
       return true;
     }
@@ -85,7 +87,7 @@ MutantResult RunMutants() {
   MutantResult result;
   Coverage coverage;
   for (const Mutant& mutant : kMutants) {
-    const bool innocent = !mutant.schedule || Innocent(*mutant.schedule, coverage);
+    const bool innocent = !mutant.schedule || Innocent(mutant.schedule, coverage);
     const bool caught = Caught(mutant, coverage);
     (innocent && caught ? result.passed : result.failed)++;
     std::fflush(stdout);
