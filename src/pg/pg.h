@@ -64,6 +64,7 @@ extern "C" {
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "parser/analyze.h"
 #include "pgstat.h"
 #include "port/atomics.h"
 #include "postmaster/autovacuum.h"
@@ -103,6 +104,8 @@ extern "C" {
 #include "utils/wait_event.h"
 }
 #pragma GCC diagnostic pop
+// HOLD_INTERRUPTS and its kind count in volatile variables.
+#pragma GCC diagnostic ignored "-Wvolatile"
 
 // Macros that break C++ names such as std::snprintf or gettext's _.
 #undef _
