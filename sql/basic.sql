@@ -107,8 +107,8 @@ SELECT count(*) FROM orchestra_detection;
 -- internal functions; nobody of them can change anything else.
 CREATE ROLE regress_public;
 CREATE ROLE regress_monitor IN ROLE pg_monitor;
-CREATE ROLE regress_orchestra IN ROLE pg_monitor;
-GRANT EXECUTE ON FUNCTION orchestra_record, orchestra_promote, orchestra_repoint TO regress_orchestra;
+CREATE ROLE regress_orchestra;
+SELECT orchestra_grant('regress_orchestra');
 CREATE VIEW rights AS
 SELECT r AS role, f.proname AS may_execute FROM pg_proc f JOIN pg_depend d ON d.objid = f.oid
   JOIN pg_extension e ON d.refobjid = e.oid AND e.extname = 'orchestra' AND d.deptype = 'e'
@@ -153,6 +153,14 @@ DROP EXTENSION orchestra;
 CREATE SCHEMA "My Schema";
 CREATE EXTENSION orchestra SCHEMA "My Schema";
 SET search_path = pg_catalog;
+CREATE ROLE regress_orchestra;
+SELECT "My Schema".orchestra_grant('regress_orchestra');
+SET ROLE regress_orchestra;
+SELECT "My Schema".orchestra_promote('1.1/1');
+\echo :SQLSTATE
+RESET ROLE;
+DROP OWNED BY regress_orchestra;
+DROP ROLE regress_orchestra;
 SELECT count(*) FROM "My Schema".orchestra_recoveries();
 SELECT "My Schema".orchestra_record('k', now(), 'n1', 'detected', '1.1/1', 'n1', 'd', NULL, NULL);
 \echo :SQLSTATE

@@ -218,13 +218,28 @@ END;
 COMMENT ON FUNCTION orchestra_record(text, timestamptz, text, text, text, text, text, text, text) IS
     'internal: records one event of a coordinator, once';
 
+CREATE FUNCTION orchestra_grant(grantee name DEFAULT 'orchestra') RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), grantee);
+    EXECUTE format('GRANT pg_monitor TO %I', grantee);
+    EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', '@extschema@', grantee);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %1$s.orchestra_record, %1$s.orchestra_promote, '
+                   '%1$s.orchestra_repoint TO %2$I', '@extschema@', grantee);
+END
+$$;
+COMMENT ON FUNCTION orchestra_grant(name) IS
+    'gives a role what the coordinators'' login needs, and no more';
+
 -- Rights. Reading is for pg_monitor; forming a cluster for superusers; the internal functions for
 -- the login of the coordinators: docs/reference.md, "The role orchestra".
 
 REVOKE ALL ON FUNCTION
     orchestra_create_cluster, orchestra_version, orchestra_status, orchestra_cluster,
     orchestra_analysis, orchestra_rules, orchestra_recoveries, orchestra_recovery_steps,
-    orchestra_promote, orchestra_repoint, orchestra_check_record, orchestra_record
+    orchestra_promote, orchestra_repoint, orchestra_check_record, orchestra_record,
+    orchestra_grant
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     orchestra_version, orchestra_status, orchestra_cluster, orchestra_analysis, orchestra_rules,

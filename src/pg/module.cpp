@@ -5,6 +5,7 @@
 #include "pg/receiver.h"
 #include "pg/settings.h"
 #include "pg/shared.h"
+#include "pg/sql_extension.h"
 #include "pg/storage.h"
 #include "pg/sync_setting.h"
 
@@ -86,6 +87,7 @@ void Install() {
   InstallGate();
   InstallReceiver();
   InstallSyncSetting();
+  InstallExtensionHint();
   RegisterWorkers();
 }
 
