@@ -54,7 +54,7 @@ sub start_haproxy
 	my $servers = join "\n", map {
 		sprintf '    server %s 127.0.0.1:%d check port %d', $_->name, $_->port, $_->{role_port}
 	} $cluster->nodes;
-	my $text = slurp_file('demo/haproxy.cfg') =~ s/\@PORT@/$port/r =~ s/\@SERVERS@/$servers/r;
+	my $text = slurp_file('demo/haproxy.cfg') =~ s/\@PORT\@/$port/r =~ s/\@SERVERS\@/$servers/r;
 	my $file = $cluster->private_file('haproxy.cfg', $text);
 	my $log = "$cluster->{dir}/haproxy.log";
 	$haproxy = fork // die "fork: $!";
@@ -63,8 +63,7 @@ sub start_haproxy
 		chdir $cluster->{dir};
 		open STDOUT, '>', $log;
 		open STDERR, '>&', \*STDOUT;
-		exec '/usr/sbin/haproxy', '-db', '-f', $file;
-		POSIX::_exit(1);
+		exec '/usr/sbin/haproxy', '-db', '-f', $file or POSIX::_exit(1);
 	}
 	command("haproxy -f $file");
 	show($text =~ s/\A.*?(?=listen)//sr);
@@ -75,7 +74,7 @@ sub start_haproxy
 
 my $killed_at;         # CLOCK_MONOTONIC
 my $killed_at_wall;    # as the servers' timestamps
-my %said;              # source => last
+my %said;              # by source: what it said last; steps that were shown
 
 sub event
 {
@@ -95,15 +94,15 @@ sub said
 }
 
 my $watch = <<'END';
-SELECT 'status' AS what, concat_ws(' ', name, role, state, 'timeline=' || timeline,
+SELECT 'status' AS what, '' AS kind, concat_ws(' ', name, role, state, 'timeline=' || timeline,
        'lease_ms_left=' || sign(lease_ms_left), 'fenced=' || fenced,
        CASE WHEN coordinator THEN 'coordinator' END) AS text, name AS key, NULL::float8 AS at
   FROM orchestra_status()
 UNION ALL
-SELECT 'step', concat_ws(' ', s.kind, s.node, '(by', s.coordinator || ')', s.detail), s.key,
+SELECT 'step', s.kind, concat_ws(' ', s.kind, s.node, '(by', s.coordinator || ')', s.detail), s.key,
        extract(epoch FROM s.at)
   FROM orchestra_recoveries() r, orchestra_recovery_steps(r.recovery) s
-ORDER BY 1 DESC, 4, 3
+ORDER BY 1 DESC, 5, 4
 END
 
 sub watch_tables
@@ -115,7 +114,11 @@ sub watch_tables
 		my $key = "$row->{what} $row->{key}";
 		my $text = $row->{text} =~ s/ lease_ms_left=-?[01]//r;
 		if ($row->{what} eq 'status') { said("status on $name:$row->{key}", $text) }
-		elsif (!$said{$key}++) { event($row->{at} - $killed_at_wall, 'recovery step', $text) }
+		elsif (!$said{$key}++)
+		{
+			event($row->{at} - $killed_at_wall, 'recovery step', $text);
+			$said{"step $row->{kind}"} = 1;
+		}
 	}
 	return;
 }
@@ -161,10 +164,10 @@ sub main
 sub kill_and_watch
 {
 	my ($victim, $nodes, $writers) = @_;
-	my @survivors = grep { $_ != $victim } @$nodes;
+	my ($witness) = my @survivors = grep { $_ != $victim } @$nodes;
 	$killed_at = now();
 	watch_roles(@$nodes);
-	watch_tables($survivors[0]);
+	watch_tables($witness);
 	my @pids = $victim->pids;
 	command("kill -KILL @pids     # the postmaster of " . $victim->name . ' and its children');
 	$killed_at_wall = Time::HiRes::time();
@@ -173,10 +176,9 @@ sub kill_and_watch
 	for (my $turn = 0; now() < $deadline; $turn++)
 	{
 		watch_roles(@$nodes);
-		watch_tables($survivors[0]) if $turn % 4 == 0;
+		watch_tables($witness) if $turn % 4 == 0;
 		next if grep { $_->acknowledged_after($killed_at) < 500 } @$writers;
-		return if eval { $survivors[0]->value(q(SELECT count(*) FROM orchestra_recoveries()
-			WHERE outcome = 'recovered')) };
+		return if $said{"step repointed"};
 	}
 	return;
 }
@@ -203,13 +205,12 @@ sub closing
 
 	my @masters = grep { $_->role eq 'MASTER' } $cluster->nodes;
 	claim('exactly one node says MASTER', @masters == 1);
-	my %status = $primary->status;
 	my ($other) = grep { $_ != $primary && $_ != $victim } $cluster->nodes;
 	claim('the other standby streams from the new primary', $primary->value(
 		q(SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming')
 		  . " AND application_name = '" . $other->name . q(')) eq '1');
-	claim('the recovery is recorded as recovered', $primary->value(
-		q(SELECT string_agg(outcome, ',') FROM orchestra_recoveries())) eq 'recovered');
+	claim('one recovery is recorded, and it went through', $primary->value(
+		q(SELECT string_agg(outcome, ',') FROM orchestra_recoveries())) =~ /^(activated|recovered)$/);
 	show("\n  " . $victim->name . ' stays out: a node that was the primary does not come back by'
 		  . ' itself yet (README, "Not yet").');
 	how_to_look($cluster, $primary);

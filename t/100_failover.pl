@@ -41,7 +41,8 @@ sub recorded
 		my @kinds = map { $_->{kind} } $node->rows(
 			"SELECT * FROM orchestra_recovery_steps('$rows[0]{recovery}')");
 		note "$name: @kinds";
-		for my $kind (qw(detected epoch-committed promoted recovered))
+		for my $kind (qw(detected fence_started voters_fenced node_fenced candidate_chosen
+			promoted activated repointed recovered))
 		{
 			ok((grep { $_ eq $kind } @kinds), "step $kind on $name");
 		}

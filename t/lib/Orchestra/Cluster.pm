@@ -23,6 +23,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
 my @clusters;
+my $number_of_clusters = 0;
 
 # nodes    how many (3)
 # relay    0: nodes reach each other directly (1)
@@ -33,6 +34,7 @@ sub new
 	my ($class, %chosen) = @_;
 	my $number = delete $chosen{nodes} // 3;
 	my $self = bless { nodes => [], slots => 0, settings => {}, %chosen }, $class;
+	$self->{number} = ++$number_of_clusters;
 	$self->{dir} = PostgreSQL::Test::Utils::tempdir();
 	$self->{relay} = ($chosen{relay} // 1) ? Orchestra::Relay->new : undef;
 	$self->_write_secrets;
@@ -87,6 +89,7 @@ sub _new_node
 	my ($self, $name) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	bless $node, 'Orchestra::Node';
+	$node->{_logfile} =~ s/\.log$/_$self->{number}.log/;    # of this cluster of the test alone
 	$node->{$_} = free_port() for qw(role_port peer_port);
 	# where the other nodes find it
 	$node->{pg_front} = $self->relay ? free_port() : $node->port;
@@ -271,10 +274,12 @@ sub passwords_in_logs
 	return map { my $log = $_->log_text; grep { index($log, $_) >= 0 } @secrets } $self->nodes;
 }
 
+# Ends all of its nodes and removes their data, so that a test can make the next cluster.
 sub end
 {
 	my ($self) = @_;
 	$_->kill_all for $self->nodes;
+	$_->clean_node for $self->nodes;
 	$self->relay->stop if $self->relay;
 	return;
 }

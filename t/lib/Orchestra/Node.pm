@@ -78,16 +78,31 @@ sub log_text { my ($self) = @_; return slurp_file($self->logfile) }
 
 # ---- Processes. All are found by their parents, starting with the postmaster's pid.
 
+# Pid, state and parent of a process, or nothing.
+sub _stat
+{
+	my ($file) = @_;
+	open my $stat, '<', $file or return;
+	return (<$stat> // '') =~ /^(\d+) \(.*\) (\S) (\d+)/s;
+}
+
 sub _parents
 {
 	my %parent;
 	for my $file (glob '/proc/[0-9]*/stat')
 	{
-		open my $stat, '<', $file or next;
-		my $line = <$stat> // next;
-		$parent{$1} = $2 if $line =~ /^(\d+) \(.*\) \S (\d+)/s;
+		my ($pid, undef, $parent) = _stat($file) or next;
+		$parent{$pid} = $parent;
 	}
 	return \%parent;
+}
+
+# A dead process that nobody has waited for yet is dead.
+sub _alive
+{
+	my ($pid) = @_;
+	my (undef, $state) = _stat("/proc/$pid/stat") or return 0;
+	return $state !~ /[ZX]/;
 }
 
 # The postmaster and everything below it.
@@ -133,7 +148,7 @@ sub kill_all
 	my @pids = $self->pids;
 	my $when = now();
 	kill KILL => @pids;
-	wait_for('the killed processes are gone', sub { !grep { kill 0, $_ } @pids });
+	wait_for('the killed processes are gone', sub { !grep { _alive($_) } @pids });
 	$self->{_pid} = undef;
 	$self->{frozen} = 0;
 	$self->_forget_shared_memory($postmaster);
