@@ -300,6 +300,16 @@ TEST_F(Attack, FloodOfHalfOpenConnectionsStopsNobody) {
   EXPECT_GE(victim.net.stats().refused_crowded, 768u);
 }
 
+TEST_F(Attack, WhatAGoodPeerSaidBehindAFloodIsHeardBeforeItIsClosed) {
+  RawClient good(victim.address());
+  ASSERT_TRUE(loop.Until([&] { return victim.net.stats().accepted == 1; }));
+  std::vector<std::unique_ptr<RawClient>> flood;
+  for (int i = 0; i < 40; ++i) flood.push_back(std::make_unique<RawClient>(victim.address()));
+  good.Say(EncodeHello(Nonce{}, "good"));  // after the flood, before the victim looks
+  ASSERT_TRUE(loop.Until([&] { return victim.net.stats().accepted == 41; }));
+  EXPECT_TRUE(loop.Until([&] { return !good.Listen().empty(); })) << "no WELCOME";
+}
+
 TEST_F(Attack, ConnectionsThatKnowTheSecretAreBoundedToo) {
   std::vector<std::unique_ptr<Impostor>> many;
   for (int i = 0; i < 70; ++i) {

@@ -73,7 +73,7 @@ TEST(PeerNet, TrafficResumesAfterThePeerRestarts) {
   const Micros start = loop.Now();
   a.Send(address, 2);
   ASSERT_TRUE(loop.Until([&] { return b->Heard(2); }));
-  EXPECT_LT(loop.Now() - start, seconds(2));
+  EXPECT_LT(loop.Now() - start, seconds(3));
   EXPECT_FALSE(b->Heard(1));
 }
 
@@ -132,13 +132,14 @@ TEST(PeerNet, NobodyThereIsToldAndRetriedEverMoreRarely) {
   EXPECT_GE(dials[1] - dials[0], milliseconds(80));
   EXPECT_GE(dials[2] - dials[1], milliseconds(180));
   EXPECT_GE(dials[3] - dials[2], milliseconds(380));
-  EXPECT_LE(dials[3] - dials[2], milliseconds(1500));
+  EXPECT_LE(dials[3] - dials[2], seconds(3));
 }
 
 struct Cut {
   const char* name;
   bool to_acceptor, to_dialer;
 };
+void PrintTo(const Cut& cut, std::ostream* os) { *os << cut.name; }
 class OneWay : public testing::TestWithParam<Cut> {};
 TEST_P(OneWay, AConnectionThatSwallowsBytesIsReplaced) {
   Loop loop;
@@ -158,7 +159,7 @@ TEST_P(OneWay, AConnectionThatSwallowsBytesIsReplaced) {
     return relay.dials() > old;
   }));
   EXPECT_GE(loop.Now() - cut, milliseconds(900));
-  EXPECT_LE(loop.Now() - cut, milliseconds(1700));
+  EXPECT_LE(loop.Now() - cut, seconds(3));
   EXPECT_EQ(a.net.stats().unacknowledged, 1u);
   relay.to_acceptor = relay.to_dialer = [](std::string bytes) { return bytes; };
   const Micros healed = loop.Now();
@@ -167,7 +168,7 @@ TEST_P(OneWay, AConnectionThatSwallowsBytesIsReplaced) {
     a.Send(relay.address(), round++);
     return !b.heard.empty() && b.rounds().back() >= first;
   }));
-  EXPECT_LE(loop.Now() - healed, milliseconds(1700));
+  EXPECT_LE(loop.Now() - healed, seconds(3));
 }
 INSTANTIATE_TEST_SUITE_P(Cut, OneWay,
                          testing::Values(Cut{"ToAcceptor", true, false},

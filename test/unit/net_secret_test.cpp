@@ -67,6 +67,7 @@ struct Mode {
   mode_t mode;
   bool good;
 };
+void PrintTo(const Mode& mode, std::ostream* os) { *os << std::oct << mode.mode << std::dec; }
 class SecretMode : public SecretFile, public testing::WithParamInterface<Mode> {};
 TEST_P(SecretMode, IsChecked) {
   Write("a secret nobody may read", GetParam().mode);
