@@ -155,7 +155,7 @@ void World::ServerTick(Node& n) {
   if (s.out_of_recovery) {
     const bool open = GateOpen(n);
     // A closed gate still lets WAL be written: aborted transactions, checkpoints.
-    if (random.Chance(open ? 600 : s.gated ? 20 : 300)) {
+    if (config.plain ? open : random.Chance(open ? 600 : s.gated ? 20 : 300)) {
       s.written = wal.Append(s.written, wal.TimelineOf(s.written));
       if (open) s.waiting.push_back(s.written);
     }
