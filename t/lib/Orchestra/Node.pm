@@ -160,9 +160,9 @@ sub _forget_shared_memory
 {
 	my ($self, $creator) = @_;
 	open my $segments, '<', '/proc/sysvipc/shm' or return;
-	while (<$segments>)
+	while (my $line = <$segments>)
 	{
-		my (undef, $id, undef, undef, $pid, undef, $attached) = split;
+		my (undef, $id, undef, undef, $pid, undef, $attached) = split ' ', $line;
 		shmctl($id, IPC_RMID, 0) if $pid eq $creator && $attached eq '0';
 	}
 	return;
