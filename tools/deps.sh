@@ -63,14 +63,15 @@ fi
 
 # ---- what must be the same afterwards -------------------------------------------------------
 
-# Servers that run: processes of that name whose parent has another name, so that a server's own
-# children, which come and go, do not count.
+# Services that run: servers with the system's configuration. Not their children, which come and go,
+# nor a server that somebody runs for a test.
 running() {
   local dir pid name parent
   for dir in /proc/[0-9]*; do
     pid=${dir#/proc/}
     name=$(cat "$dir/comm" 2>/dev/null) || continue
     [[ $name == postgres || $name == haproxy ]] || continue
+    tr '\0' ' ' 2>/dev/null <"$dir/cmdline" | grep -qE '/etc/(postgresql|haproxy)/' || continue
     parent=$(awk '/^PPid:/ {print $2}' "$dir/status" 2>/dev/null) || continue
     [[ $(cat "/proc/$parent/comm" 2>/dev/null) == "$name" ]] || printf '%s %s\n' "$name" "$pid"
   done | sort
@@ -148,16 +149,13 @@ pinned=()
 for name in "${server[@]}"; do pinned+=("$name=$version"); done
 install "${others[@]}" "${pinned[@]}"
 
-# Packages enable their units; what was not enabled before is disabled again.
-for unit in postgresql haproxy; do
-  added "$enabled_before" "$(enabled)" | grep -q "$unit" || continue
-  if command -v systemctl >/dev/null; then
-    systemctl --quiet disable "$unit" >&2 || true
-  else
-    update-rc.d "$unit" disable >&2 || true
-    deb-systemd-helper disable "$unit.service" >&2 || true
-  fi
-done
+# Packages enable their services; what was not enabled before is disabled again.
+while read -r link; do
+  case $link in
+    /etc/systemd/*) rm -f "$link" ;;
+    *) service=${link##*/S[0-9][0-9]} && update-rc.d "$service" disable ;;
+  esac
+done < <(added "$enabled_before" "$(enabled)" | grep -E 'postgres|haproxy' || true)
 restore
 
 # ---- and it is the same ---------------------------------------------------------------------
