@@ -181,10 +181,9 @@ sub _setup_sql
 	my $password = $self->{password};
 	return <<"END";
 CREATE EXTENSION orchestra;
-CREATE ROLE orchestra LOGIN PASSWORD '$password->{orchestra}' IN ROLE pg_monitor;
+CREATE ROLE orchestra LOGIN PASSWORD '$password->{orchestra}';
 REVOKE CONNECT ON DATABASE postgres FROM PUBLIC;
-GRANT CONNECT ON DATABASE postgres TO orchestra;
-GRANT EXECUTE ON FUNCTION orchestra_record, orchestra_promote, orchestra_repoint TO orchestra;
+SELECT orchestra_grant('orchestra');
 CREATE ROLE replicator LOGIN REPLICATION PASSWORD '$password->{replicator}';
 CREATE ROLE app LOGIN PASSWORD '$password->{app}';
 GRANT CONNECT ON DATABASE postgres TO app;
