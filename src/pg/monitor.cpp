@@ -148,12 +148,14 @@ void Monitor::TakeRecord(Login& login, const net::PgOutcome& outcome, Micros now
 void Monitor::Lost(Login& login, const std::string& why, Micros now) {
   changed_ = true;
   login.asked = Asked::kNothing;
-  login.check.reachable = false;
+  // A connection that worked until now breaks for many reasons; only trying again tells.
+  const bool try_at_once = std::exchange(login.check.reachable, false);
   login.check.checked_at = now;
   login.check.text = why;
-  login.backoff = std::min(std::max(2 * login.backoff, kRetry), kLongestBackoff);
+  login.backoff =
+      try_at_once ? Micros{} : std::min(std::max(2 * login.backoff, kRetry), kLongestBackoff);
   login.connect_at = now + login.backoff;
-  if (login.logged_at && now - *login.logged_at < kLogPeriod) return;
+  if (try_at_once || (login.logged_at && now - *login.logged_at < kLogPeriod)) return;
   login.logged_at = now;
   Log("login_failed", login.member.name, why, "try again");
 }
