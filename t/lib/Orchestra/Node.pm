@@ -149,10 +149,21 @@ sub kill_all
 	my $when = now();
 	kill KILL => @pids;
 	wait_for('the killed processes are gone', sub { !grep { _alive($_) } @pids });
+	$self->{killed} = $postmaster;
 	$self->{_pid} = undef;
 	$self->{frozen} = 0;
 	$self->_forget_shared_memory($postmaster);
 	return $when;
+}
+
+# A new postmaster takes one that is dead but not waited for yet, of which the lock files tell, for
+# another living one.
+sub start
+{
+	my ($self, @how) = @_;
+	my $killed = delete $self->{killed};
+	wait_for("the killed postmaster $killed is waited for", sub { !kill 0, $killed }) if $killed;
+	return $self->SUPER::start(@how);
 }
 
 # A killed postmaster leaves its segment behind; nobody else ever removes it.
