@@ -67,7 +67,6 @@ void World::PerformScan(Node& n, const Duties& duties) {
       if (m.life != life || m.server.life != server_life || m.server.scanning != scan) return;
       m.server.scanning.reset();
       if (!Quiet(m.server)) return;
-      m.server.scanned = scan;
       WalPosition position;
       position.timeline = wal.TimelineOf(end);
       position.end = wal.EndOf(end);
@@ -75,7 +74,9 @@ void World::PerformScan(Node& n, const Duties& duties) {
       position.out_of_recovery = m.server.out_of_recovery;
       position.history = wal.HistoryOf(end);
       observer.EndOfWalRead(m, position, end);
-      Apply(m, WalEndRead{scan, position});
+      // A step that could not be made durable did not happen: the duty stands, read again.
+      m.server.scanned = scan;
+      if (!Apply(m, WalEndRead{scan, position})) m.server.scanned = 0;
     });
   });
 }

@@ -109,8 +109,8 @@ void World::Observe(Node& n) {
 
 // ---------------------------------------------------------------- the shell around the core
 
-void World::Apply(Node& n, const Event& event) {
-  if (!Healthy() || !n.up) return;
+bool World::Apply(Node& n, const Event& event) {
+  if (!Healthy() || !n.up) return false;
   coverage.steps++;
   CountRefusal(n, event);
   const bool disk_fails = n.disk_lies || random.Chance(network.faults.disk_fails);
@@ -126,9 +126,9 @@ void World::Apply(Node& n, const Event& event) {
     n.state = *std::move(before);
     coverage.disk_failures++;
     Perform(n);
-    return;
+    return false;
   }
-  if (writes && !Persist(n, actions)) return;
+  if (writes && !Persist(n, actions)) return false;
   if (role != Role::kCoordinator && n.state.role == Role::kCoordinator) {
     coverage.coordinators++;
     if (accepted && !(*accepted->value == *n.state.proposal->value)) coverage.adoptions++;
@@ -140,6 +140,7 @@ void World::Apply(Node& n, const Event& event) {
   for (const Envelope& envelope : actions.send) Dispatch(n, envelope);
   observer.AfterStep(n, actions.persist);
   Perform(n);
+  return true;
 }
 
 // False: the machine died right after the write.
@@ -210,7 +211,8 @@ void World::Deliver(Node& to, const Envelope& envelope, ClusterId cluster,
   }
   if (bytes.empty()) {
     observer.Received(to, envelope);
-    return Apply(to, orchestra::Received{envelope, cluster});
+    Apply(to, orchestra::Received{envelope, cluster});
+    return;
   }
   const std::variant<Frame, FrameError> decoded = DecodeFrame(bytes);
   const Frame* frame = std::get_if<Frame>(&decoded);

@@ -110,7 +110,7 @@ class World {
   void BootWorker(Node& node);
   void ScheduleTick(Node& node);
   void TickNode(Node& node);
-  void Apply(Node& node, const Event& event);
+  bool Apply(Node& node, const Event& event);  // false: the step did not happen
   bool Persist(Node& node, const Actions& actions);
   void CountRefusal(const Node& node, const Event& event);
   void Dispatch(Node& node, const Envelope& envelope);
