@@ -58,19 +58,15 @@ std::vector<std::string_view> Split(std::string_view list) {
 
 // What of a connection string matters here.
 struct Parsed {
-  std::string host, hostaddr, port, secret, error;
+  bool valid = false;
+  std::string host, hostaddr, port, secret;
 };
 
 Parsed ParseConninfo(const char* text) {
   Parsed found;
-  char* reason = nullptr;
-  PQconninfoOption* options = PQconninfoParse(text, &reason);
-  if (options == nullptr) {
-    found.error = reason == nullptr ? "out of memory" : reason;
-    while (!found.error.empty() && found.error.back() == '\n') found.error.pop_back();
-    PQfreemem(reason);
-    return found;
-  }
+  PQconninfoOption* options = PQconninfoParse(text, nullptr);
+  if (options == nullptr) return found;
+  found.valid = true;
   for (const PQconninfoOption* option = options; option->keyword != nullptr; ++option) {
     if (option->val == nullptr || option->val[0] == '\0') continue;
     const std::string_view keyword = option->keyword;
@@ -121,7 +117,8 @@ std::string WrongEndpoint(const char* text) {
 
 std::string WrongConninfo(const char* text) {
   const Parsed found = ParseConninfo(text);
-  if (!found.error.empty()) return "It is not a connection string: " + found.error + ".";
+  // libpq's own text quotes what it does not understand, which may be a part of a password.
+  if (!found.valid) return "It is not a connection string, such as host=192.0.2.1 port=5432.";
   if (!found.secret.empty())
     return "It must not contain " + found.secret +
            ", because every user may read it. Use a password file (passfile) or a certificate.";
@@ -133,8 +130,11 @@ std::string WrongConninfo(const char* text) {
          "seconds.";
 }
 
-// A check hook. GUC_check_errdetail may raise, so nothing with a destructor is left by then.
-template <std::string (*kWrong)(const char*)>
+// PostgreSQL's own message would show the value.
+constexpr char kHiddenConninfo[] = "invalid value for parameter \"orchestra.conninfo\"";
+
+// A check hook. GUC_check_* may raise, so nothing with a destructor is left by then.
+template <std::string (*kWrong)(const char*), const char* kMessage = nullptr>
 bool Check(char** value, void** /*extra*/, GucSource /*source*/) {
   char detail[512];
   try {
@@ -144,6 +144,7 @@ bool Check(char** value, void** /*extra*/, GucSource /*source*/) {
   } catch (...) {
     strlcpy(detail, "Out of memory.", sizeof detail);
   }
+  if (kMessage != nullptr) GUC_check_errmsg("%s", kMessage);
   GUC_check_errdetail("%s", detail);
   return false;
 }
@@ -191,7 +192,7 @@ void DefineSettings() {
   DefineText("orchestra.seeds", "Peer addresses of other nodes, separated by commas.", &seeds, "",
              PGC_SIGHUP, Check<WrongEndpoints>);
   DefineText("orchestra.conninfo", "How other nodes connect to this server, without a password.",
-             &conninfo, "", PGC_SIGHUP, Check<WrongConninfo>);
+             &conninfo, "", PGC_SIGHUP, Check<WrongConninfo, kHiddenConninfo>);
   DefineText("orchestra.database", "Database with orchestra's extension.", &database, "postgres",
              PGC_SIGHUP, nullptr);
   DefineText("orchestra.secret_file", "File with the cluster's secret, mode 0600.", &secret_file,
@@ -257,8 +258,8 @@ Settings ReadSettings() {
   if (settings.secret_file.empty()) return settings;
   const Parsed found = ParseConninfo(conninfo);
   if (found.host.empty() && found.hostaddr.empty())
-    settings.problem = "orchestra.conninfo names no host: other nodes are told " +
-                       net::ToText(settings.server);
+    settings.problem =
+        "orchestra.conninfo names no host: other nodes are told " + net::ToText(settings.server);
   return settings;
 }
 

@@ -8,12 +8,12 @@
 namespace orchestra::pg {
 namespace {
 
-bool close_at_commit = false;
+int commits_to_go = 0;  // 0: nothing planned
 
 // Callbacks run last-registered-first, so that the gate's own look comes after this.
 void OnTransaction(XactEvent event, void* /*unused*/) {
   if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_PREPARE) return;
-  if (std::exchange(close_at_commit, false)) CloseGate();
+  if (commits_to_go > 0 && --commits_to_go == 0) CloseGate();
 }
 
 }  // namespace
@@ -44,7 +44,7 @@ Datum orchestra_test_gate_is_open(PG_FUNCTION_ARGS) {
   return BoolGetDatum(GateIsOpen());
 }
 
-// The lease ends between the next commit of this session and its acknowledgement.
+// The lease ends between the commit after this one's own and its acknowledgement.
 PG_FUNCTION_INFO_V1(orchestra_test_close_at_commit);
 Datum orchestra_test_close_at_commit(PG_FUNCTION_ARGS) {
   (void)fcinfo;
@@ -52,7 +52,7 @@ Datum orchestra_test_close_at_commit(PG_FUNCTION_ARGS) {
     RegisterXactCallback(OnTransaction, nullptr);
     return true;
   }();
-  close_at_commit = registered;
+  commits_to_go = registered ? 2 : 0;
   return static_cast<Datum>(0);
 }
 
