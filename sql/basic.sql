@@ -1,7 +1,8 @@
 -- What everybody meets first: an unconfigured server, and what it refuses.
 \set SHOW_CONTEXT never
 CREATE EXTENSION orchestra;
-SELECT extversion = orchestra_version() AS same_version FROM pg_extension WHERE extname = 'orchestra';
+SELECT extversion = orchestra_version() AS same_version
+  FROM pg_extension WHERE extname = 'orchestra';
 SELECT objid::regprocedure FROM pg_depend JOIN pg_extension e ON refobjid = e.oid
  WHERE extname = 'orchestra' AND classid = 'pg_proc'::regclass AND deptype = 'e'
  ORDER BY objid::regprocedure::text;
@@ -114,10 +115,12 @@ SELECT r AS role, f.proname AS may_execute FROM pg_proc f JOIN pg_depend d ON d.
   JOIN pg_extension e ON d.refobjid = e.oid AND e.extname = 'orchestra' AND d.deptype = 'e'
   CROSS JOIN (VALUES ('regress_public'), ('regress_monitor'), ('regress_orchestra')) AS roles (r)
  WHERE has_function_privilege(r, f.oid, 'EXECUTE');
-SELECT role, string_agg(may_execute, ' ' ORDER BY may_execute) FROM rights GROUP BY role ORDER BY role;
-SELECT r AS role, t, p FROM (VALUES ('regress_public'), ('regress_monitor'), ('regress_orchestra'))
-  AS roles (r), (VALUES ('orchestra_detection'), ('orchestra_recovery'), ('orchestra_recovery_step'))
-  AS tables (t), (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE')) AS privileges (p)
+SELECT * FROM rights ORDER BY role, may_execute;
+SELECT r AS role, t, p
+  FROM (VALUES ('regress_public'), ('regress_monitor'), ('regress_orchestra')) AS roles (r),
+       (VALUES ('orchestra_detection'), ('orchestra_recovery'),
+               ('orchestra_recovery_step')) AS x (t),
+       (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE')) AS privileges (p)
  WHERE has_table_privilege(r, t, p) ORDER BY 1, 2, 3;
 SET ROLE regress_public;
 SELECT orchestra_create_cluster('{n1}');
@@ -125,7 +128,8 @@ SELECT orchestra_create_cluster('{n1}');
 SELECT count(*) FROM orchestra_status();
 SELECT orchestra_promote('1.1/1');
 \echo :SQLSTATE
-INSERT INTO orchestra_recovery (recovery, coordinator, epoch, started_at) VALUES ('x', 'x', 'x', now());
+INSERT INTO orchestra_recovery (recovery, coordinator, epoch, started_at)
+VALUES ('x', 'x', 'x', now());
 RESET ROLE;
 SET ROLE regress_monitor;
 SELECT count(*) FROM orchestra_status();

@@ -1,5 +1,5 @@
--- A cluster of one: creation, the register in status, and the audit tables' rules. What is recorded
--- here is what a coordinator would send.
+-- A cluster of one: creation, the register in status, and the audit tables' rules. What is
+-- recorded here is what a coordinator would send.
 \set SHOW_CONTEXT never
 CREATE EXTENSION orchestra;
 SELECT current_setting('data_directory') || '/regress_secret' AS secret \gset
@@ -25,14 +25,16 @@ SELECT wait_for($$EXISTS (SELECT FROM orchestra_status() WHERE state = 'unconfig
 
 -- The consensus worker learns of the secret by the same reload, a little earlier or later.
 SELECT name AS self FROM orchestra_status() WHERE source = 'self' \gset
-SELECT orchestra_create_cluster(ARRAY[:'self']) LIKE 'cluster "orchestra" formed, epoch 1.1/1, primary %' AS formed;
+SELECT orchestra_create_cluster(ARRAY[:'self'])
+       LIKE 'cluster "orchestra" formed, epoch 1.1/1, primary %' AS formed;
 -- The board follows within its period.
 SELECT wait_for($$EXISTS (SELECT FROM orchestra_status() WHERE state = 'open')$$);
 
-SELECT id, name = :'self' AS named, role, state, timeline, lag_bytes, sync_state, voter, coordinator,
-       lease_ms_left > 0 AS leased, fenced, source
+SELECT id, name = :'self' AS named, role, state, timeline, lag_bytes, sync_state, voter,
+       coordinator, lease_ms_left > 0 AS leased, fenced, source
   FROM orchestra_status();
-SELECT name, length(cluster_id) AS cluster_id, phase, epoch, active, primary_node = :'self' AS primary,
+SELECT name, length(cluster_id) AS cluster_id, phase, epoch, active,
+       primary_node = :'self' AS primary,
        coordinator = :'self' AS coordinator, voters = ARRAY[:'self'] AS voters, majority,
        reachable_voters, durability, sync_nodes, sync_k, lease_ttl_ms, mode
   FROM orchestra_cluster();
@@ -90,7 +92,8 @@ SELECT * FROM orchestra_detection ORDER BY key;
 CREATE ROLE regress_orchestra;
 GRANT EXECUTE ON FUNCTION orchestra_record TO regress_orchestra;
 SET ROLE regress_orchestra;
-SELECT orchestra_record('n2@1#8', '2000-01-01 00:00:08Z', 'n2', 'detected', '1.1/1', 'n1', 'x', NULL, NULL);
+SELECT orchestra_record('n2@1#8', '2000-01-01 00:00:08Z', 'n2', 'detected', '1.1/1', 'n1', 'x',
+                        NULL, NULL);
 SELECT count(*) FROM orchestra_detection;
 RESET ROLE;
 SELECT count(*) FROM orchestra_detection;

@@ -232,7 +232,7 @@ $$;
 COMMENT ON FUNCTION orchestra_grant(name) IS
     'gives a role what the coordinators'' login needs, and no more';
 
--- Rights. Reading is for pg_monitor; forming a cluster for superusers; the internal functions for
+-- Rights. Reading is for pg_monitor, forming a cluster for superusers, the internal functions for
 -- the login of the coordinators: docs/reference.md, "The role orchestra".
 
 REVOKE ALL ON FUNCTION

@@ -153,10 +153,8 @@ void FinishCommand(const CommandAnswer& answer) {
   mailbox.sqlstate = answer.sqlstate;
   CopyText(mailbox.message, answer.message);
   CopyText(mailbox.hint, answer.hint);
-  if (!Move(CommandState::kTaken, CommandState::kFinished)) {
-    Move(CommandState::kAbandoned, CommandState::kIdle);
-    return;
-  }
+  if (Move(CommandState::kTaken, CommandState::kFinished)) return;
+  Move(CommandState::kAbandoned, CommandState::kIdle);
 }
 
 void WakeWorker(pg_atomic_uint32* pid) {

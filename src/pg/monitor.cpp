@@ -132,12 +132,9 @@ void Monitor::TakeNudge(Login& login, const net::PgOutcome& outcome, Micros now)
 }
 
 void Monitor::TakeRecord(Login& login, const net::PgOutcome& outcome, Micros now) {
-  if (outcome.ok()) {
-    records_.Pop();
-    return;
-  }
+  if (outcome.ok() || IsHopeless(*outcome.error)) records_.Done(login.recording);
+  if (outcome.ok()) return;
   login.record_at = now + kRetry;
-  if (IsHopeless(*outcome.error)) records_.Pop();
   if (login.logged_at && now - *login.logged_at < kLogPeriod) return;
   login.logged_at = now;
   Log("record_failed", login.member.name, outcome.error->text,
@@ -177,7 +174,10 @@ bool Monitor::AskRecord(Login& login, net::PgClient& client, Micros now) {
   if (!IsPrimary(login) || !board_->value->active || records_.empty()) return false;
   if (login.schema.empty() || now < login.record_at) return false;
   const std::string sql = "SELECT " + login.schema + kRecordFunction;
-  if (client.Query(sql, records_.Front(), now, kQueryTimeout)) login.asked = Asked::kRecord;
+  if (client.Query(sql, records_.Front(), now, kQueryTimeout)) {
+    login.asked = Asked::kRecord;
+    login.recording = records_.Front().front().value_or("");
+  }
   return true;
 }
 

@@ -35,6 +35,7 @@ class Monitor {
     EpochId nudge_epoch;  // that it is being told, or was told
     bool nudged = false;  // it knows, or was told long enough
     Micros nudge_at{}, nudge_until{};
+    std::string recording;  // key of the record that was sent last
     std::optional<Micros> logged_at;
     LoginCheck check;
   };

@@ -39,6 +39,10 @@ net::PgParams RecordParams(const NumberedNote& note, const std::string& own_name
           OrNull(note.note.recovery)};
 }
 
+void RecordQueue::Done(const std::string& key) {
+  if (!records_.empty() && records_.front().front() == key) records_.pop_front();
+}
+
 void RecordQueue::Collect(const std::string& own_name, const RegisterValue& value) {
   for (const NumberedNote& note : ReadNotes(next_)) {
     next_ = note.sequence + 1;

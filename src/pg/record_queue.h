@@ -23,9 +23,11 @@ class RecordQueue {
   std::size_t size() const { return records_.size(); }
   std::size_t dropped() const { return dropped_; }  // oldest, for want of room
 
-  // Parameters of orchestra_record() for the oldest one.
+  // Parameters of orchestra_record() for the oldest one; the first is its key.
   const net::PgParams& Front() const { return records_.front(); }
-  void Pop() { records_.pop_front(); }
+  // The record with this key is done. Nothing happens if it is not the oldest (any more): it was
+  // dropped meanwhile, or another primary acknowledged it too.
+  void Done(const std::string& key);
 
  private:
   std::deque<net::PgParams> records_;

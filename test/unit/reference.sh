@@ -7,7 +7,9 @@
 set -u
 cd "$1" || exit 1
 
-functions() { sed -nE 's/^CREATE FUNCTION (orchestra_[a-z_]+).*/\1/p' sql/install/orchestra--*.sql; }
+functions() {
+  sed -nE 's/^CREATE FUNCTION (orchestra_[a-z_]+).*/\1/p' sql/install/orchestra--*.sql
+}
 tables() { sed -nE 's/^CREATE TABLE (orchestra_[a-z_]+).*/\1/p' sql/install/orchestra--*.sql; }
 columns() { sed -nE 's/^ +OUT ([a-z_]+) .*/\1/p' sql/install/orchestra--*.sql; }
 settings() {
