@@ -39,11 +39,14 @@ cmake-build:
 	@cmake -S . -B build/cmake -DCMAKE_MESSAGE_LOG_LEVEL=WARNING >/dev/null
 	@cmake --build build/cmake -j2
 
-tap-tools: build/tools/writer
+tap-tools: build/tools/writer build/tools/slow_fsync.so
 build/tools/writer: test/tools/writer.cpp
 	@mkdir -p $(@D)
 	$(CXX) -std=c++20 -O2 -Wall -Wextra -Werror -I$(shell $(PG_CONFIG) --includedir) $< -o $@ \
 	  -L$(shell $(PG_CONFIG) --libdir) -lpq
+build/tools/slow_fsync.so: test/tools/slow_fsync.cpp
+	@mkdir -p $(@D)
+	$(CXX) -std=c++20 -O2 -Wall -Wextra -Werror -shared -fPIC $< -o $@ -ldl
 
 # The test build, with switches that turn safety rules off.
 faults-root:

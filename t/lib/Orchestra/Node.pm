@@ -157,10 +157,11 @@ sub kill_all
 }
 
 # A new postmaster takes one that is dead but not waited for yet, of which the lock files tell, for
-# another living one.
+# another living one. $node->{environment} is added to the server's.
 sub start
 {
 	my ($self, @how) = @_;
+	local %ENV = (%ENV, %{ $self->{environment} // {} });
 	my $killed = delete $self->{killed};
 	wait_for("the killed postmaster $killed is waited for", sub { !kill 0, $killed }) if $killed;
 	return $self->SUPER::start(@how);
