@@ -4,6 +4,7 @@
 #
 #   front NODE KIND LISTEN_PORT TARGET_PORT   KIND: pg or peer; connections to NODE
 #   cut A B      nothing passes between A and B        cut A>B     nothing from A to B
+#   cut ... KIND only connections of that kind
 #   heal         everything passes again               reset A B   close what connects A and B
 #   list         one line per connection
 #
@@ -31,7 +32,7 @@ $| = 1;
 
 my %front;    # fileno => { socket, node, kind, target }
 my %link;     # fileno of either end => link
-my %cut;      # "A>B" => 1
+my %cut;      # "A>B" or "A>B KIND" => 1
 my $input = '';
 
 # A link has two ends, 'c' (who dialed) and 's' (the node). Of each: socket, out (bytes that wait to

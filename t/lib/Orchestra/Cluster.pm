@@ -110,11 +110,11 @@ sub conninfo
 	return "host=127.0.0.1 port=$node->{pg_front} user=$role passfile=$self->{passfile}";
 }
 
-# How a client reaches whichever of the nodes is the primary.
+# How a client reaches whichever of @nodes (all) is the primary.
 sub client_conninfo
 {
-	my ($self) = @_;
-	my @nodes = $self->nodes;
+	my ($self, @nodes) = @_;
+	@nodes = $self->nodes unless @nodes;
 	return join ' ', 'host=' . join(',', ('127.0.0.1') x @nodes),
 	  'port=' . join(',', map { $_->port } @nodes),
 	  "user=app dbname=postgres passfile=$self->{passfile}",
@@ -263,6 +263,33 @@ sub writer
 	return Orchestra::Writer->new(
 		name => $name, first_id => $number + 1, step => 64,
 		conninfo => $self->client_conninfo, dir => $self->{dir}, %chosen);
+}
+
+# Names of the nodes that acknowledged commits, one after the other: "n1 n2" is a change of the
+# primary, "n1 n2 n1" are two writers at once.
+sub turns
+{
+	my ($self, @writers) = @_;
+	my %name = map { $_->port => $_->name } $self->nodes;
+	my @turns;
+	for my $acknowledged (sort { $a->[0] <=> $b->[0] } map { $_->acknowledged } @writers)
+	{
+		my $name = $name{ $acknowledged->[2] };
+		push @turns, $name unless @turns && $turns[-1] eq $name;
+	}
+	return "@turns";
+}
+
+# The node that all nodes of a quiet cluster hold for the coordinator: a standby.
+sub coordinator
+{
+	my ($self) = @_;
+	my ($primary) = grep { $_->role eq 'MASTER' } $self->nodes;
+	my $name = wait_for('a standby is the coordinator', sub {
+		my %names = map { ($_->register->{coordinator} // '') => 1 } $self->nodes;
+		my ($name, @more) = keys %names;
+		return !@more && $name ne '' && $name ne $primary->name && $name });
+	return $self->node($name);
 }
 
 # Every password of this cluster that is found in one of its nodes' logs: none is well.

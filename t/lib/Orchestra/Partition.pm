@@ -1,0 +1,62 @@
+# The primary is cut off, in one way or another: the rest of the cluster goes on without it, there
+# is one writer at every moment, and nothing is lost, then and after the network heals.
+package Orchestra::Partition;
+use strict;
+use warnings;
+use Exporter 'import';
+use Orchestra::Wait qw(wait_for now);
+use Test::More;
+
+our @EXPORT_OK = qw(cut_off_primary);
+
+# One writer writes to the primary alone, one to the others alone. @cuts: arguments of relay->cut.
+sub cut_off_primary
+{
+	my ($what, $cluster, @cuts) = @_;
+	my ($n1, @others) = $cluster->nodes;
+	my $old = $cluster->writer('old', patience_ms => 60000,
+		conninfo => $cluster->client_conninfo($n1));
+	my $new = $cluster->writer('new', conninfo => $cluster->client_conninfo(@others));
+	$old->wait_for_acknowledged(1000);
+	my $epoch = $n1->register->{epoch};
+
+	my $cut = now();
+	$cluster->relay->cut(@$_) for @cuts;
+	my $primary = $cluster->wait_for_primary(not => $n1, seconds => 60);
+	isnt($n1->role, 'MASTER', "$what: the old primary is none any more");
+	$new->wait_for_acknowledged(500, after => $cut);
+	note sprintf '%s: last commit of the old primary %.2f s after the cut, first of %s after %.2f s',
+	  $what, ($old->acknowledged)[-1][0] - $cut, $primary->name, $new->first_after($cut);
+	give_up_waiting($what, $n1);
+
+	my $healed = now();
+	$cluster->relay->heal;
+	wait_for('the old primary knows the new epoch', sub {
+		my ($here, $there) = map { $_->register->{epoch} } $n1, $primary;
+		$here eq $there && $here ne $epoch }, 60);
+	$new->wait_for_acknowledged(500, after => $healed);
+	wait_for('the old primary refuses commits after all was healed',
+		sub { grep { $_->[0] > $healed && $_->[1] =~ / 25006 / } $old->failed }, 60);
+	is(join(' ', sort map { $_->role } $cluster->nodes) =~ s/STANDBY|FENCED//gr =~ s/^ +| +$//gr,
+		'MASTER', "$what: one primary");
+	$_->stop for $old, $new;
+	is($cluster->turns($old, $new), $n1->name . ' ' . $primary->name,
+		"$what: the last commit of the old primary precedes the first of the new one");
+	is($old->verdict($primary, $cut, after => 0)->{problem}, '', "$what: nothing lost of the old");
+	is($new->verdict($primary, $cut, before => 0)->{problem}, '', "$what: nor of the new");
+	return $primary;
+}
+
+# Commits that wait for a standby at the old primary are cancelled, which PostgreSQL itself would
+# answer with success. If one is, `turns` and `verdict` find it.
+sub give_up_waiting
+{
+	my ($what, $old) = @_;
+	my $waiting = q(FROM pg_stat_activity WHERE wait_event = 'SyncRep');
+	my $cancelled = $old->value("SELECT count(pg_cancel_backend(pid)) $waiting");
+	cmp_ok($cancelled, '>', 0, "$what: a commit was in flight, and is given up");
+	wait_for('nobody waits for a standby', sub { $old->value("SELECT count(*) $waiting") == 0 });
+	return;
+}
+
+1;
