@@ -4,9 +4,12 @@ CXX_FILES = $(shell find src test bench -name '*.cpp' -o -name '*.h' 2>/dev/null
 PERL_FILES = $(wildcard t/*.pl t/lib/*.pl t/lib/*/*.pm demo/*.pl)
 
 .PHONY: bench format lint help
-bench: deps ## Google Benchmark
+bench: deps ## probe (Google Benchmark), and failover and idle cost of a real cluster (ROUNDS=3)
 	@$(SUBMAKE) cmake-build
+	@$(SUBMAKE) -j2 root
+	@$(SUBMAKE) tap-tools
 	@for bench in build/cmake/*_bench; do echo "== $$bench"; "$$bench" || exit 1; done
+	@ORCHESTRA_ROOT='$(abspath $(ROOT))' tools/stage.sh tools/run_bench.sh $(ROUNDS)
 
 format: ## clang-format
 	@$(CLANG_FORMAT) -i $(CXX_FILES)

@@ -102,7 +102,7 @@ trap 'exit 129' HUP
 run=()
 if [[ -n $user ]]; then
   mkdir "$work/clone"
-  for part in t test sql expected demo tools build/tools; do
+  for part in t test sql expected demo bench tools build/tools; do
     [[ -e $top/$part ]] && (cd "$top" && cp -a --parents "$part" "$work/clone")
   done
   cp -a "$root" "$work/root"
