@@ -4,7 +4,6 @@
 #
 #   front NODE KIND LISTEN_PORT TARGET_PORT   KIND: pg or peer; connections to NODE
 #   cut A B      nothing passes between A and B        cut A>B     nothing from A to B
-#   cut ... KIND only connections of that kind
 #   heal         everything passes again               reset A B   close what connects A and B
 #   list         one line per connection
 #
