@@ -65,7 +65,8 @@ EOC
 	is($rows, '1', "$kind: its subtransaction was rolled back, the outer one goes on");
 }
 
-my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT fail('ereport')");
+my ($status, $out, $err) =
+  $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT fail('ereport')");
 like($err, qr/ERROR:  22012: raised below C\+\+/, 'an uncaught error ends the statement');
 
 is($node->safe_psql('postgres', 'SELECT state()'),
