@@ -168,6 +168,7 @@ struct Failover {
 struct Aftermath {
   std::string recovery;  // empty: none
   EpochId epoch;
+  NodeId failed;  // the primary that was replaced; nobody waits for it
   Instant since{};
   bool promoted = false, activated = false;
   std::set<NodeId> repointed;
@@ -216,7 +217,8 @@ struct State {
   bool lease_lapsed = false;  // a majority of voters is known to be without a promise
   Failover failover;
   Aftermath aftermath;
-  std::optional<FindingCode> finding_told;
+  std::optional<FindingCode> finding_now, finding_told;  // told once it lasts
+  Instant finding_since{};
 
   // creation, on the primary
   std::optional<CreateCluster> creating;

@@ -26,7 +26,10 @@ void Machine::WatchLease() {
     StartFailover(NameOf(finding.code), finding.evidence);
   } else if (dangling) {  // rule 4: no dangling fence
     StartFailover("DanglingFence", "a node is fenced for the epoch in force");
-  } else if (s_.finding_told != finding.code) {
+  } else if (s_.finding_now != finding.code) {
+    s_.finding_now = finding.code;
+    s_.finding_since = now_;
+  } else if (s_.finding_told != finding.code && Since(now_, s_.finding_since) >= t.ttl / 2) {
     if (s_.finding_told || finding.code != FindingCode::kNoProblem)
       Tell(NoteKind::kDetected, epoch, s_.proposal->value->primary,
            std::string(NameOf(finding.code)) + ": " + finding.evidence, NameOf(finding.action));
@@ -173,6 +176,7 @@ void Machine::Elect(NodeId target, const WalPosition& position, const Basis& bas
        "highest counted end of WAL, " + ToText(position.end) +
            (target == next.primary ? "; stays primary" : ""),
        "commit a new epoch", f.recovery);
+  const NodeId failed = next.primary;
   next.version.value++;
   next.epoch = EpochId{WriteId{s_.ballot, next.version}};
   next.basis = basis;
@@ -186,6 +190,7 @@ void Machine::Elect(NodeId target, const WalPosition& position, const Basis& bas
   s_.aftermath = Aftermath{};
   s_.aftermath.recovery = f.recovery;
   s_.aftermath.epoch = next.epoch;
+  s_.aftermath.failed = failed;
   s_.aftermath.since = now_;
   s_.failover = Failover{};
   Propose(std::move(next));
@@ -238,7 +243,7 @@ void Machine::AftermathTick() {
            "streams from " + Name(value.primary) + " on timeline " +
                std::to_string(s->timeline.value),
            "", a.recovery);
-    } else {
+    } else if (member.id != a.failed) {
       waiting++;
     }
   }
