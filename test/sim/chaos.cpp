@@ -60,7 +60,8 @@ class Run {
 
   void SetFaults() {
     Faults& f = w_.network.faults;
-    f.lose = f.duplicate = 20;
+    f.lose = 20;
+    f.duplicate = 60;
     f.delay = 30;
     f.disk_fails = 5;
     f.crash_after_persist = 5;
