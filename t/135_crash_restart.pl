@@ -16,16 +16,12 @@ sub formed
 	  ->form;
 }
 
-# The client tries n1 last: a server that is fenced still lets sessions in, and libpq stays with the
-# first one that does.
 sub crash_while_writing
 {
 	my ($cluster) = @_;
 	my ($n1, @others) = $cluster->nodes;
 	standby_coordinator($cluster, $n1);
-	my $ports = join ',', map { $_->port } @others, $n1;
-	my $writer = $cluster->writer('w',
-		conninfo => $cluster->client_conninfo =~ s{ port=\S+}{ port=$ports}r);
+	my $writer = $cluster->writer('w', conninfo => $cluster->client_conninfo(@others, $n1));
 	$writer->wait_for_acknowledged(1000);
 	my $crashed = $n1->crash_backend;
 	$writer->wait_for_acknowledged(500, after => $crashed);
