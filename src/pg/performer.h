@@ -21,6 +21,9 @@ class Performer {
   std::optional<WalEndRead> Perform(const Duties& duties, const LocalView& view,
                                     const std::vector<std::string>& slots, Instant now);
 
+  // The end of WAL that Perform returned could not be used: it will be read again.
+  void ScanAgain() { scanning_.reset(); }
+
   // True while something is under way that wants a turn every few ms.
   bool busy() const { return busy_; }
   // What stands in the way, for people; empty: nothing.
