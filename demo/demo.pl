@@ -235,7 +235,7 @@ sub how_to_look
 	show("    SELECT * FROM $_;")
 	  for qw(orchestra_status() orchestra_cluster() orchestra_analysis() orchestra_recoveries()),
 	  'orchestra_recoveries() r, orchestra_recovery_steps(r.recovery)';
-	show("    kill -9 ... and watch it again? Two of three are left: with one less nobody writes.");
+	show("    Two of three nodes are left: with one less nobody writes.");
 	show("    make demo-stop ends it.\n");
 	return;
 }

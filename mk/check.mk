@@ -9,7 +9,7 @@ deps: ## names what is missing and, as root, installs it (starts no service)
 
 check: deps ## every test there is, and one summary line
 	@$(SUBMAKE) cmake-build
-	@$(SUBMAKE) -j2 root
+	@$(SUBMAKE) -s -j2 root
 	@$(SUBMAKE) tap-tools
 	@$(SUBMAKE) faults-root
 	@$(check_suites) unit sim regress tap negative
@@ -23,11 +23,11 @@ check-sim: deps ## simulator: SIM_SEEDS=2000 with coverage floors, and the mutan
 	@$(check_suites) sim
 
 check-regress: deps ## pg_regress
-	@$(SUBMAKE) -j2 root
+	@$(SUBMAKE) -s -j2 root
 	@$(check_suites) regress
 
 check-tap: deps ## clusters on real servers (TESTS=t/100_failover.pl), and the negative controls
-	@$(SUBMAKE) -j2 root
+	@$(SUBMAKE) -s -j2 root
 	@$(SUBMAKE) tap-tools
 	@$(if $(TESTS),,$(SUBMAKE) faults-root)
 	@$(check_suites) tap $(if $(TESTS),,negative)
@@ -51,4 +51,4 @@ build/tools/slow_fsync.so: test/tools/slow_fsync.cpp
 # The test build, with switches that turn safety rules off.
 faults-root:
 	@mkdir -p $(FAULTS_TREE)
-	@$(SUBMAKE) -j2 -C $(FAULTS_TREE) -f $(CURDIR)/Makefile FAULTS=1 ROOT=$(FAULTS_TREE)/tmp_root root
+	@$(SUBMAKE) -s -j2 -C $(FAULTS_TREE) -f $(CURDIR)/Makefile FAULTS=1 ROOT=$(FAULTS_TREE)/tmp_root root

@@ -3,7 +3,7 @@ DEMO_KEPT = build/demo.kept
 
 .PHONY: demo demo-stop
 demo: deps ## three nodes, HAProxy, two writers; kills the primary and shows what happens (KEEP=1)
-	@$(SUBMAKE) -j2 root
+	@$(SUBMAKE) -s -j2 root
 	@$(SUBMAKE) tap-tools
 	@ORCHESTRA_ROOT='$(abspath $(ROOT))' tools/stage.sh $(if $(KEEP),--keep $(DEMO_KEPT)) \
 	  tools/run_demo.sh $(if $(KEEP),--keep)

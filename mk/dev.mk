@@ -6,7 +6,7 @@ PERL_FILES = $(wildcard t/*.pl t/lib/*.pl t/lib/*/*.pm demo/*.pl)
 .PHONY: bench format lint help
 bench: deps ## probe (Google Benchmark), and failover and idle cost of a real cluster (ROUNDS=3)
 	@$(SUBMAKE) cmake-build
-	@$(SUBMAKE) -j2 root
+	@$(SUBMAKE) -s -j2 root
 	@$(SUBMAKE) tap-tools
 	@for bench in build/cmake/*_bench; do echo "== $$bench"; "$$bench" || exit 1; done
 	@ORCHESTRA_ROOT='$(abspath $(ROOT))' tools/stage.sh tools/run_bench.sh $(ROUNDS)

@@ -17,22 +17,20 @@ root=${ORCHESTRA_ROOT:-$top/tmp_root}
 
 # Processes whose current directory is in $1; a server's is its data directory.
 inhabitants() {
-  local dir where
-  for dir in /proc/[0-9]*; do
-    where=$(readlink "$dir/cwd" 2>/dev/null) || continue
-    [[ $where == "$1" || $where == "$1"/* ]] && printf '%s\n' "${dir#/proc/}"
-  done
-  return 0
+  find /proc -mindepth 2 -maxdepth 2 -path '/proc/[0-9]*/cwd' \( -lname "$1" -o -lname "$1/*" \) \
+    2>/dev/null | cut -d/ -f3
 }
 
 evict() {
   local signal pids tries
   for signal in INT KILL; do # INT: a fast shutdown
-    for ((tries = 0; tries < 30; tries++)); do
+    for ((tries = 0; tries < 50; tries++)); do
       mapfile -t pids < <(inhabitants "$1")
       ((${#pids[@]})) || return 0
-      ((tries)) || kill -CONT "${pids[@]}" 2>/dev/null || true
-      ((tries)) || kill -"$signal" "${pids[@]}" 2>/dev/null || true
+      if ((tries == 0)); then
+        kill -"$signal" "${pids[@]}" 2>/dev/null || true
+        kill -CONT "${pids[@]}" 2>/dev/null || true
+      fi
       sleep 0.1
     done
   done
