@@ -100,8 +100,10 @@ void Machine::ActivationTick() {
   const NodeId coordinator = s_.coordinator == kNoNode ? Me() : s_.coordinator;
   Send(coordinator, Request{value.epoch, value.version, s_.view.status.timeline,
                             s_.heartbeat_newest.first, s_.heartbeat_newest.second});
-  // Rule 1: a lease holder whose request goes unanswered may campaign.
-  if (Since(now_, *s_.asked_since) > 2 * t.heartbeat && s_.role == Role::kFollower && AmVoter()) {
+  // Rule 1: a lease holder whose request goes unanswered may campaign, and again if that was lost:
+  // a candidate that hears the coordinator's heartbeat starts no ordinary campaign.
+  if (Since(now_, *s_.asked_since) > 2 * t.heartbeat && s_.role != Role::kCoordinator &&
+      AmVoter()) {
     s_.asked_since = now_ + t.election_max;
     Campaign(true);
   }

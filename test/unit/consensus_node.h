@@ -1,0 +1,158 @@
+// One node of a cluster, driven by hand: every message and every moment is the test's own choice.
+#pragma once
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/consensus.h"
+#include "printers.h"
+#include "samples.h"
+
+namespace orchestra::hand {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+inline constexpr std::uint64_t kSystem = 0x6A5B4C3D2E1F0011;
+inline constexpr ClusterId kCluster{0xC0FFEE};
+inline const EpochId kFirst = samples::Epoch(1, 1, 1);
+
+// Voters n1 to n`nodes`, n1 the primary since the creation, on timeline 1.
+inline RegisterValue FirstValue(std::uint16_t nodes = 3) {
+  RegisterValue value;
+  value.cluster_id = kCluster;
+  value.system_identifier = kSystem;
+  value.cluster_name = "main";
+  value.version = Version{1};
+  value.epoch = kFirst;
+  value.primary = NodeId{1};
+  value.active = true;
+  value.timeline = TimelineId{1};
+  for (std::uint16_t id = 1; id <= nodes; id++) value.members.push_back(samples::Node(id));
+  value.sync = FixedSyncSet(value, value.primary);
+  value.basis = BasisOf(value);
+  value.lineage = {{TimelineId{1}, kFirst}};
+  return value;
+}
+
+// The epoch that a failover out of `old` to `primary` begins, written under `ballot`.
+inline RegisterValue NextEpoch(const RegisterValue& old, std::uint16_t primary, Ballot ballot) {
+  RegisterValue value = old;
+  value.version.value++;
+  value.epoch = EpochId{WriteId{ballot, value.version}};
+  value.primary = NodeId{primary};
+  value.active = false;
+  value.timeline = TimelineId{};
+  value.sync = FixedSyncSet(value, value.primary);
+  value.basis = BasisOf(old);
+  return value;
+}
+
+// The write that makes an inactive epoch active on `timeline`.
+inline RegisterValue Activated(RegisterValue value, std::uint32_t timeline) {
+  value.version.value++;
+  value.active = true;
+  value.timeline = TimelineId{timeline};
+  value.target_branch.reset();
+  if (value.lineage.back().timeline != value.timeline)
+    value.lineage.push_back({value.timeline, value.epoch});
+  return value;
+}
+
+inline Written WriteOf(const RegisterValue& value, Ballot ballot) {
+  return {WriteId{ballot, value.version}, std::make_shared<const RegisterValue>(value)};
+}
+
+inline Identity IdentityOf(std::uint16_t id) {
+  return {NodeId{id}, Incarnation{id}, kSystem, 1000u + id, 1};
+}
+
+// What a node that took part since the creation has on its disk.
+inline Durable MemoryOf(std::uint16_t id, const RegisterValue& value) {
+  Durable durable;
+  durable.identity = IdentityOf(id);
+  durable.boot_count = BootCount{1};
+  durable.promised = value.epoch.value.ballot;
+  durable.accepted = durable.committed = WriteOf(value, durable.promised);
+  durable.max_ttl_granted_ms = value.lease_ttl_ms;
+  durable.wal_epoch = value.epoch;
+  if (value.primary == NodeId{id}) durable.wrote_epoch = value.epoch;
+  return durable;
+}
+
+class Node {
+ public:
+  explicit Node(const BootDecision& decision, std::uint16_t id = 0) : me_(id) {
+    state = Boot(decision, now, 7);
+  }
+  // Configured. The hold-off of its start is over.
+  explicit Node(std::uint16_t id, const RegisterValue& value = FirstValue())
+      : Node(MemoryOf(id, value)) {
+    Pass(seconds(10));
+  }
+  explicit Node(Durable durable) : me_(durable.identity.node.value) {
+    BootDecision decision;
+    decision.phase = Phase::kConfigured;
+    decision.marker = Marker{kCluster, kSystem, "main"};
+    decision.durable = std::move(durable);
+    state = Boot(decision, now, 7);
+  }
+
+  void Pass(Micros time) { now = now + time; }
+
+  const Actions& Do(const Event& event) { return last = Step(state, event, now); }
+  const Actions& Tick() { return Do(orchestra::Tick{}); }
+  const Actions& Hear(std::uint16_t from, Message message) {
+    return Do(Received{{NodeId{from}, NodeId{me_}, std::move(message)}, kCluster});
+  }
+  const Actions& See(DbState db, std::uint32_t timeline = 1) {
+    view.status.db = db;
+    view.status.timeline = TimelineId{timeline};
+    return Do(Observed{view});
+  }
+  // What the shell does about the receiver: it is closed, or streams from the upstream.
+  const Actions& SeeReceiverObey() {
+    const Duties duties = DutiesOf(state, now);
+    view.receiver_quiet = duties.receiver_closed;
+    view.status.receiver =
+        duties.receiver_closed ? ReceiverState::kParked : ReceiverState::kStreaming;
+    return Do(Observed{view});
+  }
+
+  // What the last step sent to `to`, of one kind.
+  template <typename M>
+  std::optional<M> Sent(std::uint16_t to) const {
+    for (const Envelope& envelope : last.send)
+      if (envelope.to == NodeId{to})
+        if (const M* message = std::get_if<M>(&envelope.message)) return *message;
+    return std::nullopt;
+  }
+
+  State state;
+  LocalView view;
+  Instant now{seconds(1000), seconds(900)};
+  Actions last;
+
+ private:
+  std::uint16_t me_;
+};
+
+// n1's coordinator-to-be wins an election with the vote of `voter`, and commits what it adopted.
+inline void MakeCoordinator(Node& node, std::uint16_t voter) {
+  node.Pass(seconds(5));
+  node.Tick();
+  const auto asked = node.Sent<PreVote>(voter);
+  if (!asked) return;
+  node.Hear(voter, PreVoteOk{asked->ballot});
+  node.Hear(voter, Promise{asked->ballot, node.state.durable.accepted});
+  if (node.state.proposal) node.Hear(voter, Accepted{node.state.proposal->write});
+}
+
+// `voter` answers the coordinator's newest heartbeat.
+inline void AnswerHeartbeat(Node& node, std::uint16_t voter, bool promise_live,
+                            EpochId fenced = EpochId{}) {
+  node.Hear(voter, HeartbeatAck{node.state.ballot, node.state.heartbeat_seq, promise_live, fenced});
+}
+
+}  // namespace orchestra::hand
