@@ -13,7 +13,8 @@ namespace {
 constexpr char kNames[] = "synchronous_standby_names";
 constexpr char kGeneration[] = "orchestra.sync_generation";
 constexpr Micros kRetry{200'000};
-constexpr Micros kPatience{1'000'000};  // until a walsender that loads nothing is ended
+constexpr Micros kPatience{1'000'000};     // until a walsender that loads nothing is ended
+constexpr Micros kCommitsWait{1'000'000};  // until commits that wait are a problem
 
 // ---------------------------------------------------------------- every process
 
@@ -48,6 +49,12 @@ void OnAuthentication(Port* port, int status) {
 
 // ---------------------------------------------------------------- the consensus worker
 
+// An end of WAL that k of S have to confirm before another one is looked at.
+struct Awaited {
+  XLogRecPtr lsn = InvalidXLogRecPtr;
+  Micros since{};
+};
+
 struct Applied {
   Applied() = default;
   Applied(const SyncSetting& setting, const std::string& value) : wanted(setting), names(value) {}
@@ -55,6 +62,7 @@ struct Applied {
   std::string names;  // value of synchronous_standby_names
   std::optional<Micros> tried, reloaded, postmaster_at;
   std::vector<int> signalled;  // walsenders that were told to reload behind the postmaster
+  Awaited awaited;
 };
 Applied applied;
 
@@ -127,12 +135,38 @@ void PushSenders(Micros now) {
   applied.signalled = std::move(signalled);
 }
 
+// How many of S have flushed up to `lsn`.
+std::uint32_t Confirmed(XLogRecPtr lsn) {
+  std::uint32_t count = 0;
+  ForEachSender([&](const Sender& sender) {
+    if (sender.state == WALSNDSTATE_STREAMING && sender.flushed != InvalidXLogRecPtr &&
+        sender.flushed >= lsn && IsWanted(sender.name))
+      count++;
+  });
+  return count;
+}
+
+std::string CommitsWait(Micros now) {
+  Awaited& awaited = applied.awaited;
+  const std::uint32_t confirmed = Confirmed(awaited.lsn);
+  if (awaited.lsn == InvalidXLogRecPtr || confirmed >= applied.wanted.k) {
+    awaited = {compat::FlushedLsn(), now};
+    return "";
+  }
+  if (now - awaited.since < kCommitsWait) return "";
+  std::string names;
+  for (const std::string& name : applied.wanted.names) names += (names.empty() ? "" : ", ") + name;
+  return "synchronous commits wait: " + std::to_string(confirmed) + " of " +
+         std::to_string(applied.wanted.k) + " needed of (" + names + ") confirm them";
+}
+
 std::string Apply(const SyncSetting& wanted, Micros now) {
   const std::string names = NamesValue(wanted);
   if (applied.wanted.version != wanted.version || applied.names != names)
     applied = Applied(wanted, names);
   std::string missing = Missing();
-  if (missing.empty() || !Due(&applied.tried, now, kRetry)) return missing;
+  if (missing.empty()) return CommitsWait(now);
+  if (!Due(&applied.tried, now, kRetry)) return missing;
   const EditResult edit =
       EditAutoConf({{kNames, names}, {kGeneration, std::to_string(wanted.version.value)}});
   if (!edit.error.empty()) return edit.error;

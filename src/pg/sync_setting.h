@@ -28,9 +28,9 @@ struct SyncSetting {
 // The rest is for the consensus worker, which must handle SIGHUP (ProcessConfigFile) itself.
 
 // Makes PostgreSQL enforce `wanted`: writes the file unless it says so already, reloads, and ends
-// walsenders that have not loaded it within a second. Call it on every turn until EffectiveSync()
-// is wanted.version; costs nothing from then on. `now` is CLOCK_MONOTONIC_RAW. Returns "" or why
-// not yet, for people.
+// walsenders that have not loaded it within a second. Call it on every turn; once EffectiveSync()
+// is wanted.version it only looks. `now` is CLOCK_MONOTONIC_RAW. Returns "" or, for people, why it
+// is not in force yet, or that commits wait since too few of S confirm them.
 std::string ApplySync(const SyncSetting& wanted, Micros now);
 
 // Version of the last ApplySync if every process that matters enforces it, else 0.
