@@ -109,10 +109,9 @@ std::optional<Lsn> CountedEnd(const RegisterValue& value, const Basis& basis, No
   // A former primary of an abandoned epoch may be on a branch that nobody else knows.
   if (position.out_of_recovery && node != basis.primary && node != value.primary)
     return std::nullopt;
-  if (position.timeline == basis.timeline) {
-    if (!OnLineage(value, position.timeline, position.wal_epoch)) return std::nullopt;
-    return position.end;
-  }
+  // An abandoned timeline may have had the same number, and what left it shows the same history.
+  if (!OnLineage(value, basis.timeline, position.wal_epoch)) return std::nullopt;
+  if (position.timeline == basis.timeline) return position.end;
   for (const TimelineEnd& past : position.history)
     if (past.timeline == basis.timeline) return past.end;
   return std::nullopt;
