@@ -101,7 +101,8 @@ bool MayFollow(const State& s) {
 void Machine::FollowTick() {
   const RegisterValue* value = CommittedValue(s_);
   if (!value || s_.durable.fenced >= value->epoch || s_.durable.wal_epoch == value->epoch) return;
-  if (s_.view.status.db != DbState::kStandby || !MayFollow(s_)) return;
+  // While a receiver runs, WAL of its upstream's own timeline may come in behind the look at it.
+  if (s_.view.status.db != DbState::kStandby || !s_.view.receiver_quiet || !MayFollow(s_)) return;
   Write().wal_epoch = value->epoch;
   Tell(NoteKind::kUnfenced, value->epoch, Me(), "follows " + Name(value->primary));
 }
