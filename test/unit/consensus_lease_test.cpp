@@ -32,7 +32,7 @@ Accept SecondEpoch(std::uint64_t seq = 1) {
 
 TEST(Election, BallotIsLedOnce) {
   Node node(2);
-  MakeCoordinator(node, 3);
+  MakeCoordinator(node, {3});
   ASSERT_TRUE(IsCoordinator(node.state));
   const Ballot old = node.state.ballot;
   node.Hear(3, Prepare{BallotOf(old.round + 1, 3)});
@@ -57,7 +57,7 @@ TEST(Election, WinnerAdoptsTheHighestAcceptedValue) {
 
 TEST(Election, DeafCoordinatorStepsDown) {
   Node node(2);
-  MakeCoordinator(node, 3);
+  MakeCoordinator(node, {3});
   ASSERT_TRUE(IsCoordinator(node.state));
   auto ticks = [&](int count) {
     for (int i = 0; i < count; i++) {

@@ -138,15 +138,17 @@ class Node {
   std::uint16_t me_;
 };
 
-// n1's coordinator-to-be wins an election with the vote of `voter`, and commits what it adopted.
-inline void MakeCoordinator(Node& node, std::uint16_t voter) {
+// `node` wins an election with the votes of `voters`, and commits what it adopted.
+inline void MakeCoordinator(Node& node, const std::vector<std::uint16_t>& voters) {
   node.Pass(seconds(5));
   node.Tick();
-  const auto asked = node.Sent<PreVote>(voter);
+  const auto asked = node.Sent<PreVote>(voters.front());
   if (!asked) return;
-  node.Hear(voter, PreVoteOk{asked->ballot});
-  node.Hear(voter, Promise{asked->ballot, node.state.durable.accepted});
-  if (node.state.proposal) node.Hear(voter, Accepted{node.state.proposal->write});
+  for (const std::uint16_t voter : voters) node.Hear(voter, PreVoteOk{asked->ballot});
+  for (const std::uint16_t voter : voters)
+    node.Hear(voter, Promise{asked->ballot, node.state.durable.accepted});
+  if (!node.state.proposal) return;
+  for (const std::uint16_t voter : voters) node.Hear(voter, Accepted{node.state.proposal->write});
 }
 
 // `voter` answers the coordinator's newest heartbeat.
