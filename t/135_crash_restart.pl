@@ -1,5 +1,5 @@
-# A backend of the primary dies of SIGSEGV, so that PostgreSQL restarts all of its processes: with
-# a lease that outlives this the same primary goes on in the same epoch; with one that does not there
+# A backend of the primary dies of SIGSEGV, so that PostgreSQL restarts all of its processes.
+# With a lease that outlives this the same primary goes on in the same epoch; with a short one there
 # may be a failover. Either way one server writes in the end, and nothing is lost.
 use strict;
 use warnings;
