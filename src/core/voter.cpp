@@ -60,7 +60,9 @@ void Machine::Relay(NodeId from, const Message& message, NodeId coordinator, std
 void Machine::Learn(const Written& w) {
   if (s_.phase == Phase::kQuarantined || s_.phase == Phase::kUnconfigured) return BecomeMember(w);
   const RegisterValue* old = CommittedValue(s_);
-  if (s_.durable.committed && w.write <= s_.durable.committed->write) return;
+  // A pending node that knows the commit already died before it wrote its marker.
+  const bool again = s_.phase == Phase::kPending && s_.durable.committed == w;
+  if (s_.durable.committed && w.write <= s_.durable.committed->write && !again) return;
   if (old && w.value->epoch < old->epoch) return;  // never back (cannot happen in one register)
   const bool new_epoch = !old || old->epoch != w.value->epoch;
   const bool new_version = !old || old->version != w.value->version;
