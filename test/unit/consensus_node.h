@@ -157,4 +157,83 @@ inline void AnswerHeartbeat(Node& node, std::uint16_t voter, bool promise_live,
   node.Hear(voter, HeartbeatAck{node.state.ballot, node.state.heartbeat_seq, promise_live, fenced});
 }
 
+// n2 leads; `Fence` makes it fence the epoch in force and ask for the ends of WAL.
+class Coordinator : public Node {
+ public:
+  explicit Coordinator(const RegisterValue& value = FirstValue(), std::uint16_t voter = 3)
+      : Coordinator(MemoryOf(2, value), voter) {}
+  Coordinator(const Durable& durable, std::uint16_t voter) : Node(durable), voter_(voter) {
+    Pass(seconds(10));
+    See(DbState::kStandby);
+    const RegisterValue& value = *durable.committed->value;
+    MakeCoordinator(*this, voters(value));
+  }
+
+  const RegisterValue& value() const { return *state.proposal->value; }
+
+  // A majority of voters says that it is fenced. In a cluster of five two others are asked.
+  void Fence() {
+    AnswerHeartbeat(*this, voter_, true, value().epoch);
+    Tick();
+    for (const std::uint16_t voter : also_) FencedVoter(voter);
+    FencedVoter(voter_);
+    Pass(milliseconds(200));
+    Tick();
+  }
+  void FencedVoter(std::uint16_t voter) {
+    Hear(voter, Fenced{state.ballot, value().version, value().epoch, std::nullopt});
+  }
+  void Position(std::uint16_t node, const WalPosition& position) {
+    Hear(node, Fenced{state.ballot, value().version, value().epoch, position});
+  }
+  // Its own end of WAL.
+  void OwnPosition(WalPosition position) {
+    const auto scan = DutiesOf(state, now).scan;
+    if (scan) Do(WalEndRead{*scan, std::move(position)});
+  }
+  // Nobody else answers in time.
+  void WaitNoLonger() {
+    Pass(milliseconds(600));
+    AnswerHeartbeat(*this, voter_, true);
+    for (const std::uint16_t voter : also_) AnswerHeartbeat(*this, voter, true);
+    Tick();
+  }
+  bool Decided() const { return state.failover.stage == Failover::Stage::kNone; }
+
+ private:
+  std::vector<std::uint16_t> voters(const RegisterValue& value) {
+    if (VoterCount(value) == 5) also_ = {4};
+    std::vector<std::uint16_t> all = also_;
+    all.push_back(voter_);
+    return all;
+  }
+  std::uint16_t voter_;
+  std::vector<std::uint16_t> also_;
+};
+
+inline WalPosition End(std::uint64_t lsn, EpochId wal_epoch = kFirst, std::uint32_t timeline = 1,
+                       std::vector<TimelineEnd> history = {}) {
+  WalPosition position;
+  position.timeline = TimelineId{timeline};
+  position.end = Lsn{lsn};
+  position.exact = true;
+  position.history = std::move(history);
+  position.wal_epoch = wal_epoch;
+  return position;
+}
+
+inline WalPosition OutOfRecovery(WalPosition position) {
+  position.out_of_recovery = true;
+  return position;
+}
+
+// Five voters. n5 was chosen after n1 and left its line, but never became active.
+struct InactiveEpoch {
+  RegisterValue first = FirstValue(5);
+  RegisterValue second = NextEpoch(first, 5, Ballot{2, NodeId{5}});
+  WalPosition Left(std::uint64_t at) const {
+    return End(at + 50, second.epoch, 2, {{TimelineId{1}, Lsn{at}}});
+  }
+};
+
 }  // namespace orchestra::hand
