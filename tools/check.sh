@@ -42,7 +42,9 @@ count_tap() {
 count_regress() {
   awk '/^test .* \.\.\. / {if (/ ok +[0-9]+ ms/) p++; else f++} END {print p+0, f+0, 0}' "$1"
 }
-count_sim() { count_tap "$1"; }
+count_sim() {
+  awk '/^[0-9]+ passed, [0-9]+ failed$/ {p += $1; f += $3} END {print p+0, f+0, 0}' "$1"
+}
 count_negative() { count_tap "$1"; }
 
 passed=0 failed=0 skipped=0
