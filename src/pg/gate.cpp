@@ -4,6 +4,7 @@
 #include "pg/clock.h"
 #include "pg/faults.h"
 #include "pg/guard.h"
+#include "pg/settings.h"
 #include "pg/shared.h"
 
 namespace orchestra::pg {
@@ -11,6 +12,7 @@ namespace {
 
 ExecutorStart_hook_type next_executor_start = nullptr;
 ProcessUtility_hook_type next_process_utility = nullptr;
+ClientAuthentication_hook_type next_client_authentication = nullptr;
 
 // This transaction passed the gate, so that its acknowledgement must pass it too.
 bool wrote = false;
@@ -20,16 +22,15 @@ bool wrote_prepared = false;
 bool Closed() { return !faults::NoGate() && !GateIsOpen(); }
 
 // Every hook below is left by longjmp here, and holds nothing with a destructor.
-void Refuse() {
+void Refuse(int level = ERROR, int code = ERRCODE_READ_ONLY_SQL_TRANSACTION) {
   pg_atomic_fetch_add_u64(&shared->gate.refused, 1);
   if (shared->boot.phase == static_cast<uint32>(Phase::kQuarantined))
-    ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-                    errmsg("this node is quarantined: it accepts no writes"),
+    ereport(level, (errcode(code), errmsg("this node is quarantined: it accepts no writes"),
                     errdetail("%s", shared->boot.reason)));
-  ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-                  errmsg("this node is fenced: it holds no lease of the primary role"),
-                  errhint("Connect to the primary of the cluster; "
-                          "orchestra_status() names it.")));
+  ereport(level,
+          (errcode(code), errmsg("this node is fenced: it holds no lease of the primary role"),
+           errhint("Connect to the primary of the cluster; "
+                   "orchestra_status() names it.")));
 }
 
 // The way out of SyncRepWaitForLSN: the transaction is in the WAL, so neither ERROR nor success may
@@ -119,9 +120,22 @@ void OnProcessUtility(PlannedStmt* planned, const char* query, bool read_only_tr
                             done);
 }
 
+// A session over the network is turned away like one that comes while the server starts: a client
+// with several hosts goes on to the next one. Otherwise it would stay, read-only, for ever.
+// Standbys and the coordinator's role come in, and whoever sits at the machine (the socket).
+void OnClientAuthentication(Port* port, int status) {
+  if (next_client_authentication != nullptr) next_client_authentication(port, status);
+  if (status != STATUS_OK || am_walsender || port->raddr.addr.ss_family == AF_UNIX) return;
+  if (std::strcmp(port->user_name, kCoordinatorRole) == 0) return;
+  if (RecoveryInProgress() || !Closed()) return;
+  Refuse(FATAL, ERRCODE_CANNOT_CONNECT_NOW);
+}
+
 }  // namespace
 
 void InstallGate() {
+  next_client_authentication = ClientAuthentication_hook;
+  ClientAuthentication_hook = OnClientAuthentication;
   RegisterXactCallback(OnTransaction, nullptr);
   next_executor_start = ExecutorStart_hook;
   ExecutorStart_hook = OnExecutorStart;

@@ -2,6 +2,9 @@
 // acknowledged without a live lease. Every check reads shared memory and two clocks, no more. In
 // recovery nothing applies.
 //
+// New sessions over the network are turned away meanwhile (57P03), so that a client with several
+// hosts goes on to the next one; standbys, the coordinator's role and the socket come in.
+//
 // The consensus worker opens and closes it (Performer::PublishGate); it closes by itself when a
 // clock reaches the end of the lease. A quarantined node is gated and never opens.
 #pragma once

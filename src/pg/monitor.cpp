@@ -200,7 +200,7 @@ bool Monitor::AskNudge(Login& login, net::PgClient& client, Micros now) {
 
 void Monitor::Connect(Login& login, net::PgClient& client, Micros now) {
   const net::ConninfoResult result =
-      net::PeerConninfo(settings_.conninfo, login.member.server, {{"user", "orchestra"}},
+      net::PeerConninfo(settings_.conninfo, login.member.server, {{"user", kCoordinatorRole}},
                         {{"dbname", settings_.database},
                          {"application_name", "orchestra " + settings_.node_name},
                          {"options", "-c search_path=pg_catalog -c statement_timeout=10s"}});

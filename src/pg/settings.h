@@ -8,6 +8,9 @@
 
 namespace orchestra::pg {
 
+// The role that the monitors log in as, unless orchestra.conninfo names another one.
+inline constexpr const char* kCoordinatorRole = "orchestra";
+
 // In _PG_init: defines all of them, and refuses unknown names with the prefix "orchestra".
 void DefineSettings();
 
