@@ -16,7 +16,7 @@ format: ## clang-format
 
 lint: ## formatting, shell and Perl, sizes of files, zones
 	@$(CLANG_FORMAT) --dry-run -Werror $(CXX_FILES)
-	@shellcheck $(wildcard tools/*.sh .ci/run demo/*.sh)
+	@shellcheck -x $(wildcard tools/*.sh .ci/run demo/*.sh)
 	@sh test/unit/zones.sh .
 	@wc -l $(CXX_FILES) $(PERL_FILES) $(wildcard tools/*.sh) | \
 	  awk '$$1 >= 500 && $$2 != "total" {print $$2 ": " $$1 " lines"; bad = 1} END {exit bad}'
