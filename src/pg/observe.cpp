@@ -45,7 +45,8 @@ void ObserveStandby(NodeStatus* status) {
   const XLogRecPtr received = GetWalRcvFlushRecPtr(nullptr, &receiving);
   status->replay_lsn = Lsn{replayed};
   status->flush_lsn = Lsn{std::max(replayed, received)};
-  status->timeline = TimelineId{received > replayed ? receiving : replaying};
+  // Until recovery asks for streaming, WAL of a later timeline may still wait to be replayed.
+  if (receiving != 0) status->timeline = TimelineId{received > replayed ? receiving : replaying};
 }
 
 }  // namespace
@@ -67,6 +68,8 @@ DbState ObserveDbState() {
 
 LocalView Observe(const MemberNames& members) {
   LocalView view;
+  // Before the timeline is looked at, so that it is that of all this node received.
+  view.receiver_quiet = ReceiverQuiet();
   NodeStatus& status = view.status;
   status.db = ObserveDbState();
   status.receiver = GetReceiverState();
@@ -83,7 +86,6 @@ LocalView Observe(const MemberNames& members) {
     status.accepting_connections = HotStandbyActive();
     ObserveStandby(&status);
   }
-  view.receiver_quiet = ReceiverQuiet();
   return view;
 }
 
