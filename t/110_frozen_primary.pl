@@ -51,10 +51,16 @@ cmp_ok(now() - $frozen, '>', 2, 'frozen for longer than the lease');
 
 my $thawed = now();
 $n1->thaw;
-# Every attempt of these is a session of its own.
-my @new_sessions = map { $cluster->writer("new$_->[0]", table => 'attempts', pace_us => 20000,
-	conninfo => $cluster->client_conninfo($n1) . " $_->[1]") } ([ 1, '' ], [ 2, $local ]);
-sub refused_new { return grep { $_->[1] =~ /^\d+ 25006 / } map { $_->failed } @new_sessions }
+# Every attempt of these is a session of its own: over the network, where even the login is refused,
+# and over the socket.
+my $socket = $n1->connstr('postgres') . ' user=app';
+my $number = 0;
+my @new_sessions = map { $cluster->writer('new' . ++$number, table => 'attempts', pace_us => 20000,
+	conninfo => $_) } $cluster->client_conninfo($n1) . " $local", $socket, "$socket $local";
+sub refused_new
+{
+	return grep { $_->[1] =~ /^\d+ 25006 |this node is fenced/ } map { $_->failed } @new_sessions;
+}
 
 my %roles;
 wait_for('attempts for five seconds', sub {

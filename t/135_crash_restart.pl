@@ -19,9 +19,9 @@ sub formed
 sub crash_while_writing
 {
 	my ($cluster) = @_;
-	my ($n1, @others) = $cluster->nodes;
+	my ($n1) = $cluster->nodes;
 	standby_coordinator($cluster, $n1);
-	my $writer = $cluster->writer('w', conninfo => $cluster->client_conninfo(@others, $n1));
+	my $writer = $cluster->writer('w');
 	$writer->wait_for_acknowledged(1000);
 	my $crashed = $n1->crash_backend;
 	$writer->wait_for_acknowledged(500, after => $crashed);

@@ -16,7 +16,7 @@ sub without_activation
 	my $cluster = Orchestra::Cluster->new(nodes => 3)->form;
 	my ($n1, $n2, $n3) = $cluster->nodes;
 	standby_coordinator($cluster, $n1);
-	my $writer = $cluster->writer('w', conninfo => $cluster->client_conninfo($n2, $n3, $n1));
+	my $writer = $cluster->writer('w');
 	$writer->wait_for_acknowledged(1000);
 	$cluster->relay->cut('n2', 'n3', 'pg');
 	my $epoch = $n1->register->{epoch};
