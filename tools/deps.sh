@@ -8,8 +8,8 @@ major=${PG_MAJOR:-15}
 # These three are built from one source and must be of one version: an extension compiled against
 # the headers of one minor release is only proven against that server.
 server=("postgresql-$major" "postgresql-client-$major" "postgresql-server-dev-$major")
-others=(g++ make perl cmake pkg-config libssl-dev libpq-dev libgtest-dev libgmock-dev libbenchmark-dev
-  libipc-run-perl haproxy)
+others=(g++ make perl cmake pkg-config libssl-dev libpq-dev libgtest-dev libgmock-dev
+  libbenchmark-dev libipc-run-perl haproxy)
 
 say() { printf 'deps: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -166,7 +166,8 @@ differs() {
 differs "started a server" "$(added "$running_before" "$(running)")"
 differs "ended a server" "$(added "$(running)" "$running_before")"
 differs "made a cluster" "$(added "$clusters_before" "$(clusters)")"
-differs "enabled a service" "$(added "$enabled_before" "$(enabled)" | grep -E 'postgres|haproxy' || true)"
+differs "enabled a service" \
+  "$(added "$enabled_before" "$(enabled)" | grep -E 'postgres|haproxy' || true)"
 [[ -z $broken ]] || exit 1
 
 read_installed
