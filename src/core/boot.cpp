@@ -42,6 +42,15 @@ BootDecision Quarantine(std::optional<Marker> marker, const std::string& why) {
           "This node has no valid vote: " + why + "." + kWhatToDo};
 }
 
+// A committed register is written before its marker: a crash in between must not leave a node that
+// votes in its cluster and is not gated by it.
+BootDecision FromVote(Durable durable) {
+  if (!durable.committed) return {Phase::kPending, std::move(durable), {}, ""};
+  const RegisterValue& value = *durable.committed->value;
+  const Marker marker{value.cluster_id, value.system_identifier, value.cluster_name};
+  return {Phase::kConfigured, std::move(durable), marker, "", true};
+}
+
 BootDecision WithoutMarker(const Surroundings& found) {
   if (!found.vote_present) return {};
   auto vote = DecodeDurable(found.vote_bytes);
@@ -50,7 +59,7 @@ BootDecision WithoutMarker(const Surroundings& found) {
     wrong = "the vote file is damaged (" + *unreadable + ")";
   else
     wrong = Foreign(std::get<Durable>(vote).identity, found);
-  if (wrong.empty()) return {Phase::kPending, std::get<Durable>(std::move(vote)), {}, ""};
+  if (wrong.empty()) return FromVote(std::get<Durable>(std::move(vote)));
   return {Phase::kUnconfigured, std::nullopt, std::nullopt,
           "A vote file without the file orchestra/cluster is ignored: " + wrong + "."};
 }

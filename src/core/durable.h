@@ -74,6 +74,7 @@ struct BootDecision {
   std::optional<Durable> durable;  // kPending and kConfigured
   std::optional<Marker> marker;    // whenever it could be read
   std::string reason;              // kQuarantined: why, and what to do, one sentence each
+  bool write_marker = false;       // kConfigured, but the marker is lost: write `marker` again
 };
 
 // States of a node (design, section 3): pure, so that every row of the table is a unit test.

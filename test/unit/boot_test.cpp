@@ -68,7 +68,11 @@ TEST_P(BootStates, AreDecided) {
   }
   const bool readable =
       found.marker_present && std::holds_alternative<Marker>(DecodeMarker(found.marker_bytes));
-  EXPECT_EQ(decision.marker.has_value(), readable);
+  EXPECT_EQ(decision.marker.has_value(), readable || decision.write_marker);
+  EXPECT_EQ(decision.write_marker, decision.phase == Phase::kConfigured && !found.marker_present);
+  if (decision.write_marker) {
+    EXPECT_EQ(*decision.marker, samples::FullMarker());
+  }
 }
 
 constexpr Phase kU = Phase::kUnconfigured;
@@ -87,7 +91,13 @@ INSTANTIATE_TEST_SUITE_P(
             kC, ""},
         Row{"committed only", [](Found& f) { SetVote(f, [](Durable& d) { d.accepted.reset(); }); },
             kC, ""},
-        Row{"creation under way", RemoveMarker, kP, ""}));
+        Row{"marker lost, or not written yet", RemoveMarker, kC, ""},
+        Row{"creation under way",
+            [](Found& f) {
+              RemoveMarker(f);
+              SetVote(f, [](Durable& d) { d.committed.reset(); });
+            },
+            kP, ""}));
 
 INSTANTIATE_TEST_SUITE_P(
     Unconfigured, BootStates,
