@@ -196,14 +196,15 @@ bool Machine::Admitted(const Received& received) const {
       return !create && received.cluster == value->cluster_id &&
              FindMember(*value, e.from) != nullptr;
     case Phase::kQuarantined:
-      return s_.marker && received.cluster == s_.marker->cluster_id &&
-             std::holds_alternative<Commit>(e.message);
+      return s_.marker && std::holds_alternative<Commit>(e.message);
   }
   return false;
 }
 
 void Machine::OnReceived(const Received& received) {
-  if (Admitted(received)) OnMessage(received.envelope);
+  if (Admitted(received)) return OnMessage(received.envelope);
+  if (const Join* join = std::get_if<Join>(&received.envelope.message))
+    if (IsCoordinator(s_)) Decline(*join);  // a clone of another cluster
 }
 
 void Machine::OnMessage(const Envelope& envelope) {

@@ -248,6 +248,8 @@ struct State {
 
   Instant status_sent{};
   Instant join_sent{};
+  std::string join_problem;  // why the register heard last will not have this node; empty: nothing
+  Instant join_answered{};
 };
 
 // A node at its start. Raises boot_count in the returned state; the caller must persist it before
@@ -262,7 +264,8 @@ Duties DutiesOf(const State& state, Instant now, const Policy& policy = Policy{}
 // ---------------------------------------------------------------- questions for status
 
 NodeId Self(const State& state);
-// Where to send to. nullopt: unknown. Envelope::to == kNoNode means every seed.
+// Where to send to. nullopt: unknown. Envelope::to == kNoNode means Envelope::at, and every seed
+// when that is not set.
 std::optional<Address> PeerAddress(const State& state, NodeId node);
 const RegisterValue* CommittedValue(const State& state);  // nullptr: none
 bool IsCoordinator(const State& state);

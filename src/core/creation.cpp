@@ -97,6 +97,7 @@ void Machine::On(NodeId from, const Create& m) {
 
 void Machine::JoinTick() {
   if (!s_.introduced || Configured()) return;
+  if (Since(now_, s_.join_answered) > std::chrono::seconds(5)) s_.join_problem.clear();
   const bool clone = s_.phase == Phase::kQuarantined && s_.marker;
   if (s_.phase == Phase::kQuarantined && !clone) return;
   if (s_.view.status.db != DbState::kStandby) return;
@@ -114,9 +115,13 @@ void Machine::On(NodeId, const Join& m) {
   }
   if (!IsCoordinator(s_) || s_.failover.stage != Failover::Stage::kNone) return;
   const RegisterValue& value = *s_.proposal->value;
-  if (m.system_identifier != value.system_identifier || !value.active) return;
   // A live incumbent keeps its name; a full register takes no more.
-  if (FindMember(value, m.wanted.name) || value.members.size() >= kMaxMembers) return;
+  if (m.system_identifier != value.system_identifier || FindMember(value, m.wanted.name) ||
+      value.members.size() >= kMaxMembers) {
+    Decline(m);
+    return;
+  }
+  if (!value.active) return;
   RegisterValue next = value;
   next.version.value++;
   Member member = m.wanted;
@@ -128,11 +133,36 @@ void Machine::On(NodeId, const Join& m) {
   Propose(std::move(next));
 }
 
+// The register tells a node that it does not name why.
+void Machine::Decline(const Join& m) {
+  actions_.send.push_back({Me(), kNoNode, Commit{*s_.proposal, s_.heartbeat_seq}, m.wanted.peer});
+}
+
+std::string Machine::JoinProblem(const RegisterValue& value) const {
+  const std::string cluster = "cluster \"" + value.cluster_name + "\"";
+  if (value.system_identifier != s_.introduced->identity.system_identifier)
+    return cluster + " is of another database system: make this node anew from its primary";
+  if (s_.marker && s_.marker->cluster_id != value.cluster_id)
+    return cluster + " is another one than that of the file orchestra/cluster";
+  const std::string& name = s_.introduced->self.name;
+  const Member* namesake = FindMember(value, name);
+  if (!namesake) return value.members.size() < kMaxMembers ? "" : cluster + " is full";
+  if (!NamesMe(*namesake))
+    return cluster + " has a member named " + name + " already, at " + namesake->server.host + ":" +
+           std::to_string(namesake->server.port) + ": set another orchestra.node_name";
+  if (!namesake->voter) return "";
+  return cluster + " counts on the vote of " + name +
+         ", which is lost: a new clone may join under another orchestra.node_name";
+}
+
 // A clone that asked to join learns that the register names it. A voter that lost its vote file is
 // named too, but must not vote again: it stays quarantined.
 void Machine::BecomeMember(const Written& w) {
-  if (!s_.introduced || s_.view.status.db != DbState::kStandby) return;
-  if (w.value->system_identifier != s_.introduced->identity.system_identifier) return;
+  if (!s_.introduced) return;
+  s_.join_problem = JoinProblem(*w.value);
+  s_.join_answered = now_;
+  if (s_.view.status.db != DbState::kStandby) return;
+  if (!s_.join_problem.empty()) return;
   for (const Member& member : w.value->members) {
     if (!NamesMe(member) || member.voter) continue;
     Durable& d = Write();

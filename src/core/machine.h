@@ -94,6 +94,8 @@ class Machine {
   void JoinTick();
   void BecomeMember(const Written& written);
   bool NamesMe(const Member& member) const;
+  void Decline(const Join& m);
+  std::string JoinProblem(const RegisterValue& value) const;
 
   // helpers
   NodeId Me() const { return Self(s_); }

@@ -151,6 +151,7 @@ struct Envelope {
   NodeId from;
   NodeId to;
   Message message;
+  Address at{};  // of an addressee that is no member; else unset
 };
 
 }  // namespace orchestra

@@ -175,7 +175,9 @@ void World::CountRefusal(const Node& n, const Event& event) {
 
 void World::Dispatch(Node& from, const Envelope& envelope) {
   observer.Sent(from, envelope);
-  const std::optional<Address> address = PeerAddress(from.state, envelope.to);
+  const bool everybody = envelope.to == kNoNode && envelope.at.port == 0;
+  const std::optional<Address> address =
+      envelope.to == kNoNode ? envelope.at : PeerAddress(from.state, envelope.to);
   const ClusterId cluster = ClusterOf(from.state);
   std::string bytes;
   if (config.frames) {
@@ -189,8 +191,7 @@ void World::Dispatch(Node& from, const Envelope& envelope) {
     bytes = EncodeFrame({header, envelope.message});
   }
   for (const Node& to : nodes) {
-    const bool addressed =
-        envelope.to == kNoNode ? to.id != from.id : address && address->port == to.id.value;
+    const bool addressed = everybody ? to.id != from.id : address && address->port == to.id.value;
     if (!addressed) continue;
     network.Send(from.id, to.id, envelope.message.index(),
                  [this, id = to.id, envelope, cluster, bytes] {
