@@ -46,6 +46,8 @@ std::string StateOf(const Board& board, const BoardNode& node, Micros now) {
   if (!IsFresh(board, node, now)) return "unreachable";
   if (node.self && board.phase == Phase::kQuarantined) return "quarantined";
   if (node.status && node.status->quarantined) return "quarantined";
+  if (node.self && node.member.id == kNoNode && board.phase == Phase::kConfigured)
+    return "starting";
   if (node.member.id == kNoNode) return node.self ? "unconfigured" : "hello";
   if (!node.status) return "unknown";
   if (node.status->db == DbState::kStarting) return "starting";

@@ -93,6 +93,9 @@ NetError PeerNet::Start() {
 
 bool PeerNet::listening() const { return parts_->acceptor.listening(); }
 std::uint16_t PeerNet::port() const { return parts_->acceptor.port(); }
+bool PeerNet::Uses(const Secret& secret) const {
+  return parts_->context.config.secret.bytes() == secret.bytes();
+}
 int PeerNet::fd() const { return parts_->context.epoll.get(); }
 
 void PeerNet::Poll(Micros now, std::vector<Incoming>* out) {

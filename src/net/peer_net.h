@@ -84,6 +84,7 @@ class PeerNet {
   NetError Start();
   bool listening() const;
   std::uint16_t port() const;  // really bound
+  bool Uses(const Secret& secret) const;
 
   int fd() const;  // an epoll descriptor, readable when Poll has something to do; constant
   // Does all that can be done without waiting; appends what arrived, in order per peer.

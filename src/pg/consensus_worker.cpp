@@ -24,6 +24,7 @@ namespace {
 constexpr Micros kBusyWait = milliseconds(3);
 constexpr Micros kBoardPeriod = milliseconds(100);
 constexpr Micros kRetry = seconds(1);
+constexpr Micros kShowRefusal = seconds(10);
 
 std::uint64_t RandomNumber() {
   std::uint64_t number = 0;
@@ -58,6 +59,8 @@ bool ConsensusWorker::Booted() {
   State fresh = Boot(decision_, now_, RandomNumber());
   if (fresh.durable.boot_count != BootCount{}) {
     persist_problem_ = WriteVote(EncodeDurable(fresh.durable));
+    if (persist_problem_.empty() && decision_.write_marker)
+      persist_problem_ = WriteMarker(EncodeMarker(*decision_.marker));
     if (!persist_problem_.empty()) {
       persist_failed_at_ = now_;
       return false;
@@ -109,8 +112,21 @@ void ConsensusWorker::Reload() {
   settings_ = ReadSettings();
   if (old.peer_bind != settings_.peer_bind || old.secret_file != settings_.secret_file || !net_)
     ConfigureNet();
+  else
+    RereadSecret();
   Introduce();
   publish_now_ = true;
+}
+
+// The file may hold another secret by now. That it cannot be read any more is to be told, and no
+// reason to leave the cluster.
+void ConsensusWorker::RereadSecret() {
+  auto secret = net::LoadSecret(settings_.secret_file);
+  net_problem_.clear();
+  if (auto* error = std::get_if<std::string>(&secret))
+    net_problem_ = *error;
+  else if (!net_->Uses(std::get<net::Secret>(secret)))
+    ConfigureNet();
 }
 
 void ConsensusWorker::Stopping() {
@@ -156,6 +172,16 @@ bool ConsensusWorker::Persist(const Actions& actions, const State& before) {
   return false;
 }
 
+// A step that could not be stored may never come again: only another write tells that the disk
+// takes writes again.
+void ConsensusWorker::RetryPersist() {
+  if (persist_failed_at_ == Instant{} || Since(now_, persist_failed_at_) < kRetry) return;
+  if (state_.phase != Phase::kConfigured && state_.phase != Phase::kPending) return;
+  persist_problem_ = WriteVote(EncodeDurable(state_.durable));
+  persist_failed_at_ = persist_problem_.empty() ? Instant{} : now_;
+  publish_now_ = true;
+}
+
 void ConsensusWorker::Send(const Envelope& envelope) {
   if (!net_) return;
   Frame frame;
@@ -177,6 +203,7 @@ void ConsensusWorker::Send(const Envelope& envelope) {
       net_->Send(now_.monotonic_raw, *to, bytes);
     return;
   }
+  if (envelope.at.port != 0) return net_->Send(now_.monotonic_raw, envelope.at, bytes);
   for (const Address& seed : settings_.seeds)
     if (seed != settings_.peer_address) net_->Send(now_.monotonic_raw, seed, bytes);
 }
@@ -192,6 +219,7 @@ Micros ConsensusWorker::Turn() {
     }
     Introduce();
   }
+  RetryPersist();
   ReceiveFrames();
   ObserveNode();
   Commands();
@@ -206,7 +234,7 @@ Micros ConsensusWorker::Turn() {
   for (const auto& [id, peer] : state_.peers)
     if (id != Self(state_) && !peer.status.slot.empty()) slots.push_back(peer.status.slot);
   const auto read = performer_.Perform(DutiesOf(state_, now_, policy_), state_.view, slots, now_);
-  if (read) Apply(*read);
+  if (read && !Apply(*read)) performer_.ScanAgain();
   Publish();
   Micros wait = performer_.busy() ? kBusyWait : timers.tick - Since(now_, ticked_at_);
   if (net_) wait = std::min(wait, net_->NextTimeout(now_.monotonic_raw));
@@ -224,6 +252,9 @@ void ConsensusWorker::ReceiveFrames() {
   }
   std::vector<net::Incoming> arrived;
   net_->Poll(now_.monotonic_raw, &arrived);
+  // What was read may have been sent after this turn began: a promise counts from its receipt.
+  now_ = Now();
+  TellRefusals();
   for (const net::Incoming& in : arrived) {
     const FrameHeader& header = in.frame.header;
     const RegisterValue* value = CommittedValue(state_);
@@ -231,6 +262,19 @@ void ConsensusWorker::ReceiveFrames() {
     if (value && header.node != kNoNode && NameOf(*value, header.node) != in.name) continue;
     Apply(Received{{header.node, header.to, in.frame.message}, header.cluster});
   }
+}
+
+// Ports differ from attempt to attempt: without digits the same refusal reads the same.
+void ConsensusWorker::TellRefusals() {
+  const net::PeerIncident& incident = net_->last_incident();
+  if (incident.text.empty() || incident.at == refusal_told_) return;
+  refusal_told_ = incident.at;
+  std::string key = incident.text;
+  std::erase_if(key, [](char c) { return c >= '0' && c <= '9'; });
+  notes_.Repeat(
+      key,
+      "orchestra: peer_refused node=" + settings_.node_name + " reason=\"" + incident.text + "\"",
+      now_.monotonic_raw);
 }
 
 void ConsensusWorker::ObserveNode() {
@@ -263,9 +307,13 @@ std::string ConsensusWorker::Problem() const {
   };
   if (state_.phase == Phase::kQuarantined) add(state_.quarantine_reason);
   if (!booted_) add(decision_.reason);
+  if (state_.phase != Phase::kConfigured) add(state_.join_problem);
   add(persist_problem_);
   add(settings_.problem);
   add(net_problem_);
+  if (net_ && !net_->last_incident().text.empty() &&
+      now_.monotonic_raw - net_->last_incident().at < kShowRefusal)
+    add(net_->last_incident().text);
   add(performer_.problem());
   if (booted_ && state_.phase == Phase::kConfigured && state_.view.status.db == DbState::kStandby) {
     const RegisterValue* value = CommittedValue(state_);

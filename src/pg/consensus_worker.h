@@ -29,15 +29,18 @@ class ConsensusWorker {
   // start
   bool Booted();  // false: the vote file could not be written yet
   void ConfigureNet();
+  void RereadSecret();
   void Introduce();
 
   // one step of the core, made durable before it is told
   bool Apply(const Event& event);
   bool Persist(const Actions& actions, const State& before);
+  void RetryPersist();
   void Send(const Envelope& envelope);
 
   void ObserveNode();
   void ReceiveFrames();
+  void TellRefusals();
   void Commands();
   std::string StartCreation(const CreateRequest& request);
   bool CreationSettled() const;
@@ -58,6 +61,7 @@ class ConsensusWorker {
   std::string persist_problem_;
   Instant persist_failed_at_{};
   Instant net_tried_at_{};
+  Micros refusal_told_{};
   Performer performer_;
   NoteLog notes_;
   std::optional<CreateRequest> creating_;

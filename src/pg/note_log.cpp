@@ -27,8 +27,12 @@ void NoteLog::Add(const Note& note, const RegisterValue* value, const std::strin
                      " epoch=" + ToText(note.epoch) + " reason=\"" + note.reason + "\"";
   if (!note.next.empty()) line += " next=\"" + note.next + "\"";
   if (!MayRepeat(note.kind)) return LogLine(LOG, line);
-  if (seen_.size() >= kMaxSeen && !seen_.contains(line)) seen_.clear();
-  Seen& seen = seen_[line];
+  Repeat(line, line, now);
+}
+
+void NoteLog::Repeat(const std::string& key, std::string line, Micros now) {
+  if (seen_.size() >= kMaxSeen && !seen_.contains(key)) seen_.clear();
+  Seen& seen = seen_[key];
   if (seen.logged_at != Micros{} && now - seen.logged_at < kQuiet) {
     seen.repeats++;
     return;

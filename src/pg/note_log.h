@@ -12,6 +12,8 @@ class NoteLog {
  public:
   // `value`: the register that gives names to nodes; may be null.
   void Add(const Note& note, const RegisterValue* value, const std::string& own_name, Micros now);
+  // A line for the log alone, told at most once a minute with the same `key`.
+  void Repeat(const std::string& key, std::string line, Micros now);
 
  private:
   struct Seen {

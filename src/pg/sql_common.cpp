@@ -48,6 +48,9 @@ std::string TextArgument(FunctionCallInfo call, int index) {
 
 void RequirePreload() {
   if (shared != nullptr) return;
+  if (!Enabled())
+    throw Fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "orchestra is off", "",
+               "Set orchestra.enabled = on and restart the server.");
   throw Fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "orchestra is not loaded", "",
              "Add orchestra to shared_preload_libraries and restart the server.");
 }

@@ -1,7 +1,9 @@
 #include "pg/worker.h"
 
+#include "net/socket.h"
 #include "pg/gate.h"
 #include "pg/guard.h"
+#include "pg/settings.h"
 #include "pg/shared.h"
 
 namespace orchestra::pg {
@@ -83,10 +85,14 @@ std::string WorkerProblems() {
   look(&shared->workers.consensus_pid, "consensus");
   look(&shared->workers.probe_pid, "probe");
   look(&shared->workers.monitor_pid, "monitor");
-  if (missing.empty()) return "";
-  return "orchestra's workers do not all run (" + missing +
-         "); if they do not come back within seconds, raise max_worker_processes (orchestra needs "
-         "3 of them) and restart the server";
+  if (!missing.empty())
+    return "orchestra's workers do not all run (" + missing +
+           "); if they do not come back within seconds, raise max_worker_processes (orchestra "
+           "needs 3 of them) and restart the server";
+  const auto code = static_cast<int>(pg_atomic_read_u32(&shared->workers.role_port_error));
+  if (code == 0) return "";
+  return "the role port " + net::ToText(RoleBind()) + " is closed: " + net::ErrnoText(code) +
+         "; tried again every second";
 }
 
 }  // namespace orchestra::pg

@@ -55,7 +55,8 @@ class WaitSet {
   int fd_ = -1;
 };
 
-// Which of orchestra's workers do not run, and what to do about it; "" when all do.
+// Which of orchestra's workers do not run, and what to do about it; else why the role port is
+// closed; "" when all is well.
 std::string WorkerProblems();
 
 }  // namespace orchestra::pg
