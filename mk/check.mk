@@ -39,12 +39,12 @@ cmake-build:
 	@cmake -S . -B build/cmake -DCMAKE_MESSAGE_LOG_LEVEL=WARNING >/dev/null
 	@cmake --build build/cmake -j2
 
-tap-tools: build/tools/writer build/tools/slow_fsync.so
+tap-tools: build/tools/writer build/tools/slow_fsync.so build/tools/disk_full.so
 build/tools/writer: test/tools/writer.cpp
 	@mkdir -p $(@D)
 	$(CXX) -std=c++20 -O2 -Wall -Wextra -Werror -I$(shell $(PG_CONFIG) --includedir) $< -o $@ \
 	  -L$(shell $(PG_CONFIG) --libdir) -lpq
-build/tools/slow_fsync.so: test/tools/slow_fsync.cpp
+build/tools/%.so: test/tools/%.cpp
 	@mkdir -p $(@D)
 	$(CXX) -std=c++20 -O2 -Wall -Wextra -Werror -shared -fPIC $< -o $@ -ldl
 

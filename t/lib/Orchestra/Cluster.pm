@@ -26,6 +26,7 @@ my @clusters;
 my $number_of_clusters = 0;
 
 # nodes    how many (3)
+# names    of the nodes (n1, n2, ...), when another cluster runs at the same time
 # relay    0: nodes reach each other directly (1)
 # slots    1: each standby has a replication slot named after it (0)
 # settings => { name => value } for every node, for example 'orchestra.lease_ttl' => '500ms'
@@ -33,17 +34,22 @@ sub new
 {
 	my ($class, %chosen) = @_;
 	my $number = delete $chosen{nodes} // 3;
+	my @names = @{ delete $chosen{names} // [ map { "n$_" } 1 .. $number ] };
 	my $self = bless { nodes => [], slots => 0, settings => {}, %chosen }, $class;
 	$self->{number} = ++$number_of_clusters;
 	$self->{dir} = PostgreSQL::Test::Utils::tempdir();
 	$self->{relay} = ($chosen{relay} // 1) ? Orchestra::Relay->new : undef;
 	$self->_write_secrets;
-	$self->_new_node("n$_") for 1 .. $number;
+	$self->_new_node($_) for @names;
 	push @clusters, $self;
 	return $self;
 }
 
 sub nodes { return @{ $_[0]{nodes} } }
+
+# One node more: its name and its ports, as `new` makes them. No cluster knows of it yet.
+sub new_node { my ($self, $name) = @_; return $self->_new_node($name) }
+
 sub relay { return $_[0]{relay} }
 
 # A file that only this user can read, in a directory of the test's own.
@@ -206,10 +212,25 @@ sub _follow
 # A base backup of the first node, its settings made the new node's own.
 sub clone
 {
-	my ($self, $node) = @_;
-	$node->init_from_backup(($self->nodes)[0], 'base');
+	my ($self, $node, $backup) = @_;
+	$node->init_from_backup(($self->nodes)[0], $backup // 'base');
 	$node->write_settings($self->_settings_of($node));
 	$self->_follow($node);
+	return $node;
+}
+
+# A standby with this cluster's secret and seeds, and of another database system. Not started.
+sub init_stranger
+{
+	my ($self, $node) = @_;
+	$node->init(allows_streaming => 1);
+	$node->append_conf('postgresql.conf', $common_settings);
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION orchestra');
+	$node->stop;
+	$node->write_settings($self->_settings_of($node));
+	$self->_follow($node);
+	$node->set_standby_mode;
 	return $node;
 }
 
