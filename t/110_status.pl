@@ -91,9 +91,8 @@ for my $node (@nodes)
 		row($node, 'n1')->{problem} =~ /no login from this node: .*password authentication/ });
 	is(row($node, 'n1')->{state}, 'open', "n1 is still open on $name");
 }
-my @logged = $n2->log_text =~ /orchestra: (login_failed node=n1 .*)/g;
-is(scalar @logged, 1, 'logged once');
-like($logged[0], qr/password authentication failed/, 'with the reason');
+my @logged = $n2->log_text =~ /orchestra: (login_failed node=n1 .*password authentication.*)/g;
+is(scalar @logged, 1, 'logged once, with the reason');
 $n1->value("ALTER ROLE orchestra PASSWORD '$cluster->{password}{orchestra}'");
 wait_for($_->name . ' logs in again', sub { reachable($_) eq 'n1 n2 n3' }) for @nodes;
 is(row($n2, 'n1')->{problem}, undef, 'no problem is left');

@@ -152,8 +152,10 @@ void Monitor::Lost(Login& login, const std::string& why, Micros now) {
   login.backoff =
       try_at_once ? Micros{} : std::min(std::max(2 * login.backoff, kRetry), kLongestBackoff);
   login.connect_at = now + login.backoff;
-  if (try_at_once || (login.logged_at && now - *login.logged_at < kLogPeriod)) return;
+  const bool said = login.logged_at && now - *login.logged_at < kLogPeriod && login.logged == why;
+  if (try_at_once || said) return;
   login.logged_at = now;
+  login.logged = why;
   Log("login_failed", login.member.name, why, "try again");
 }
 

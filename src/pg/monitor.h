@@ -37,6 +37,7 @@ class Monitor {
     Micros nudge_at{}, nudge_until{};
     std::string recording;  // key of the record that was sent last
     std::optional<Micros> logged_at;
+    std::string logged;  // what was logged then
     LoginCheck check;
   };
 
