@@ -91,24 +91,43 @@ for my $who (qw(coordinator standby primary))
 is($n1->register->{epoch}, $epoch, 'all in one epoch');
 is(scalar($writer->failed), 0, 'no commit failed');
 
-# ---- The primary dies while one of the two that are left cannot store a fence: a majority cannot,
-# so nobody is promoted, until there is space.
+$writer->stop;
+
+# ---- The primary, with a full disk, is cut off while one of the two that are left cannot store a
+# fence: a majority cannot, so nobody is promoted, until that one has space. The primary's disk
+# stays full: its gate closes all the same.
 my $coordinator = standby_coordinator($cluster, $n1);
 my ($standby) = grep { $_ != $coordinator } $n2, $n3;
 my $marks = marks($cluster);
-fill($standby);
-$n1->kill_all;
+my $second = $cluster->writer('w2');
+$second->wait_for_acknowledged(1000);
+fill($_) for $n1, $standby;
+my $fault = now();
+$cluster->relay->isolate('n1', 'n2', 'n3');
 says_so($standby, 'failover');
 wait_for('fencing goes on', sub {
 	grep { $_->{event} eq 'fence_started' } events_since($marks, $coordinator) }, $limit);
+ok(wait_for('n1 is fenced', sub { $n1->role eq 'FENCED' }, $limit), 'failover: the gate closes');
 is(join(' ', map { $_->role } $n2, $n3), 'STANDBY STANDBY', 'failover: nobody is promoted');
 is((scalar grep { $_->{event} =~ /^(?:voters_fenced|promoting)$/ }
 		map { events_since($marks, $_) } $n2, $n3), 0, 'failover: not without a majority');
 clear($standby);
 my $new = $cluster->wait_for_primary(not => $n1, seconds => $limit);
 ok($new, 'failover: with free space it goes on');
-$writer->wait_for_acknowledged(500, after => now());
-is(problem($standby), '', 'failover: no problem is left');
-is($writer->stop->verdict($new, $first_fault)->{problem}, '', 'nothing lost');
+$second->wait_for_acknowledged(500, after => now());
+unlike(problem($standby), $full, 'failover: its disk is no problem any more');
+
+# The old primary cannot store the new epoch either, and then can.
+$cluster->relay->heal;
+says_so($n1, 'old primary');
+is($n1->role, 'FENCED', 'old primary: fenced without it');
+clear($n1);
+ok(wait_for('n1 learns the epoch', sub { $n1->register->{primary_node} eq $new->name }, $limit),
+	'old primary: told of the new one');
+unlike(problem($n1), $full, 'old primary: its disk is no problem any more');
+is($n1->role, 'FENCED', 'old primary: fenced with it');
+$second->stop;
+is($writer->verdict($new, $first_fault)->{problem}, '', 'nothing lost');
+is($second->verdict($new, $fault)->{problem}, '', 'nothing lost in the failover');
 $cluster->end;
 done_testing();
