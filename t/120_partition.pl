@@ -43,6 +43,8 @@ sub only_the_coordinator_is_cut_off
 }
 
 only_the_coordinator_is_cut_off();
-cut_off_primary('both ways', $cluster, [ 'n1', 'n2' ], [ 'n1', 'n3' ]);
+cut_off_primary('both ways', $cluster, silent => 1,
+	cut => sub { $cluster->relay->isolate('n1', 'n2', 'n3') },
+	heal => sub { $cluster->relay->heal });
 
 done_testing();

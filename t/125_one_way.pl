@@ -10,7 +10,9 @@ for my $case ([ 'mute', 'n1>n2', 'n1>n3' ], [ 'deaf', 'n2>n1', 'n3>n1' ])
 {
 	my ($what, @ways) = @$case;
 	my $cluster = Orchestra::Cluster->new(nodes => 3)->form;
-	cut_off_primary($what, $cluster, map { [$_] } @ways);
+	cut_off_primary($what, $cluster, silent => 1,
+		cut => sub { $cluster->relay->cut($_) for @ways },
+		heal => sub { $cluster->relay->heal });
 	$cluster->end;
 }
 

@@ -24,7 +24,8 @@ is(wait_for('another primary is committed', sub {
 	my $register = $keeper->register;
 	$register->{epoch} ne $epoch && $register->{primary_node} }, 60),
 	$keeper->name, 'the standby with all of the WAL is chosen');
-is($cluster->wait_for_primary(not => $n1, seconds => 60), $keeper, 'and is the primary');
+is($cluster->wait_for_primary(not => $n1, seconds => 60)->name, $keeper->name,
+	'and is the primary');
 $writer->wait_for_acknowledged(500, after => $killed);
 $writer->stop;
 is($cluster->turns($writer), 'n1 ' . $keeper->name, 'one writer');

@@ -1,5 +1,6 @@
-# The primary is cut off, in one way or another: the rest of the cluster goes on without it, there
-# is one writer at every moment, and nothing is lost, then and after the network heals.
+# The primary is cut off while it goes on running, in one way or another: the rest of the cluster
+# goes on without it, there is one writer at every moment, and nothing is lost, then and after all
+# was healed.
 package Orchestra::Partition;
 use strict;
 use warnings;
@@ -9,36 +10,41 @@ use Test::More;
 
 our @EXPORT_OK = qw(cut_off_primary);
 
-# One writer writes to the primary alone, one to the others alone. @cuts: arguments of relay->cut.
+# One writer writes to the primary alone, one to the others alone.
+#   cut, heal   what happens to the primary, and what ends it
+#   silent      its standbys hear no WAL, or it hears not that they do: a commit is left waiting
 sub cut_off_primary
 {
-	my ($what, $cluster, @cuts) = @_;
+	my ($what, $cluster, %chosen) = @_;
 	my ($n1, @others) = $cluster->nodes;
-	my $old = $cluster->writer('old', patience_ms => 60000,
+	my $old = $cluster->writer('old', patience_ms => 20000,
 		conninfo => $cluster->client_conninfo($n1));
 	my $new = $cluster->writer('new', conninfo => $cluster->client_conninfo(@others));
 	$old->wait_for_acknowledged(1000);
-	my $epoch = $n1->register->{epoch};
+	my ($epoch, $ttl_ms) = @{ $n1->register }{qw(epoch lease_ttl_ms)};
 
 	my $cut = now();
-	$cluster->relay->cut(@$_) for @cuts;
+	$chosen{cut}->();
+	my $lease_end = now() + $ttl_ms / 1000;    # or before: it was renewed before the cut
 	my $primary = $cluster->wait_for_primary(not => $n1, seconds => 60);
 	isnt($n1->role, 'MASTER', "$what: the old primary is none any more");
+	is(scalar $old->acknowledged_after($lease_end), 0, "$what: nothing commits without a lease");
 	$new->wait_for_acknowledged(500, after => $cut);
 	note sprintf '%s: last commit of the old primary %.2f s after the cut, first of %s after %.2f s',
 	  $what, ($old->acknowledged)[-1][0] - $cut, $primary->name, $new->first_after($cut);
-	give_up_waiting($what, $n1);
+	give_up_waiting($what, $n1) if $chosen{silent};
 
 	my $healed = now();
-	$cluster->relay->heal;
+	$chosen{heal}->();
 	wait_for('the old primary knows the new epoch', sub {
 		my ($here, $there) = map { $_->register->{epoch} } $n1, $primary;
 		$here eq $there && $here ne $epoch }, 60);
 	$new->wait_for_acknowledged(500, after => $healed);
-	wait_for('the old primary refuses commits after all was healed',
-		sub { grep { $_->[0] > $healed && $_->[1] =~ / 25006 / } $old->failed }, 60);
-	is(join(' ', sort map { $_->role } $cluster->nodes) =~ s/STANDBY|FENCED//gr =~ s/^ +| +$//gr,
-		'MASTER', "$what: one primary");
+	my ($answer) = wait_for('the old primary answers after all was healed',
+		sub { (grep { $_->[0] > $healed } $old->failed, $old->acknowledged)[0] }, 60);
+	like($answer->[1], qr/ 25006 |this node is fenced/, "$what: and refuses to commit");
+	is(join(' ', map { $_->name } grep { $_->role eq 'MASTER' } $cluster->nodes), $primary->name,
+		"$what: one primary");
 	$_->stop for $old, $new;
 	is($cluster->turns($old, $new), $n1->name . ' ' . $primary->name,
 		"$what: the last commit of the old primary precedes the first of the new one");
