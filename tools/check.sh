@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # check.sh SUITE...   (unit sim regress tap negative)
-# Runs the suites one after the other, prints what they print, counts their tests, and ends with one
-# line: "N passed, N failed, N skipped". A suite that fails without naming a failed test, or in which
-# nothing passed, counts as one failure more, so that a suite that does not run cannot look good.
+# Runs the suites one after the other, prints what they print, counts their tests, and ends with
+# one line: "N passed, N failed, N skipped". A suite that fails without naming a failed test, or in
+# which nothing passed, counts as one failure more, so that a suite that does not run cannot look
+# good.
 set -uo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
