@@ -142,6 +142,9 @@ SELECT orchestra_promote('1.1/1');
 SELECT orchestra_record('k', now(), 'n1', 'detected', '1.1/1', 'n1', 'detail', NULL, NULL);
 \echo :SQLSTATE
 RESET ROLE;
+-- Voters cannot be changed yet.
+SELECT orchestra_add_node('n4');
+\echo :SQLSTATE
 -- EXECUTE alone does not make a superuser.
 GRANT EXECUTE ON FUNCTION orchestra_create_cluster TO regress_public;
 SET ROLE regress_public;

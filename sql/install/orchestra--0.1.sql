@@ -218,6 +218,18 @@ END;
 COMMENT ON FUNCTION orchestra_record(text, timestamptz, text, text, text, text, text, text, text) IS
     'internal: records one event of a coordinator, once';
 
+-- The voters are those of orchestra_create_cluster(): a later release changes them.
+CREATE FUNCTION orchestra_add_node(name text) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION 'adding voter "%" is not supported yet', name USING
+        ERRCODE = 'feature_not_supported',
+        HINT = 'A standby with orchestra.seeds and the secret joins by itself, without a vote.';
+END
+$$;
+COMMENT ON FUNCTION orchestra_add_node(text) IS 'refused until voters can be changed';
+
 CREATE FUNCTION orchestra_grant(grantee name DEFAULT 'orchestra') RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -239,7 +251,7 @@ REVOKE ALL ON FUNCTION
     orchestra_create_cluster, orchestra_version, orchestra_status, orchestra_cluster,
     orchestra_analysis, orchestra_rules, orchestra_recoveries, orchestra_recovery_steps,
     orchestra_promote, orchestra_repoint, orchestra_check_record, orchestra_record,
-    orchestra_grant
+    orchestra_add_node, orchestra_grant
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     orchestra_version, orchestra_status, orchestra_cluster, orchestra_analysis, orchestra_rules,
