@@ -66,6 +66,20 @@ BootDecision WithoutMarker(const Surroundings& found) {
 
 }  // namespace
 
+const char* NameOf(Phase phase) {
+  switch (phase) {
+    case Phase::kUnconfigured:
+      return "unconfigured";
+    case Phase::kPending:
+      return "pending";
+    case Phase::kConfigured:
+      return "configured";
+    case Phase::kQuarantined:
+      return "quarantined";
+  }
+  return "unknown";
+}
+
 BootDecision DecideBoot(const Surroundings& found) {
   std::optional<Marker> marker;
   std::string damage;

@@ -69,6 +69,8 @@ enum class Phase : std::uint8_t {
   kQuarantined,  // neither votes nor follows nor commits
 };
 
+const char* NameOf(Phase phase);  // "configured"
+
 struct BootDecision {
   Phase phase = Phase::kUnconfigured;
   std::optional<Durable> durable;  // kPending and kConfigured

@@ -78,20 +78,6 @@ std::string Hexadecimal(std::uint64_t number) {
   return text;
 }
 
-const char* PhaseName(Phase phase) {
-  switch (phase) {
-    case Phase::kUnconfigured:
-      return "unconfigured";
-    case Phase::kPending:
-      return "pending";
-    case Phase::kConfigured:
-      return "configured";
-    case Phase::kQuarantined:
-      return "quarantined";
-  }
-  return "unknown";
-}
-
 Row ConfiguredCluster(const Board& board, const RegisterValue& value) {
   std::vector<std::string> voters, sync;
   for (const Member& member : value.members) {
@@ -100,7 +86,7 @@ Row ConfiguredCluster(const Board& board, const RegisterValue& value) {
   }
   return {value.cluster_name,
           Hexadecimal(value.cluster_id.value),
-          PhaseName(board.phase),
+          NameOf(board.phase),
           ToCell(value.version.value),
           ToText(value.epoch),
           ToCell(value.active),
@@ -122,7 +108,7 @@ std::vector<Row> ClusterRows() {
   const Board board = CurrentBoard();
   if (board.value) return {ConfiguredCluster(board, *board.value)};
   Row row(kClusterColumns);
-  row[2] = PhaseName(board.phase);
+  row[2] = NameOf(board.phase);
   return {row};
 }
 

@@ -11,20 +11,6 @@ namespace {
 
 constexpr Micros kPatience = Seconds(30);
 
-const char* PhaseName(Phase phase) {
-  switch (phase) {
-    case Phase::kUnconfigured:
-      return "unconfigured";
-    case Phase::kPending:
-      return "pending";
-    case Phase::kConfigured:
-      return "configured";
-    case Phase::kQuarantined:
-      return "quarantined";
-  }
-  return "?";
-}
-
 class Script {
  public:
   Script()
@@ -155,7 +141,7 @@ class Script {
         continue;
       }
       const RegisterValue* value = CommittedValue(n.state);
-      out_ += PhaseName(n.state.phase);
+      out_ += NameOf(n.state.phase);
       if (value) {
         out_ += ", epoch " + ToText(value->epoch) + (value->active ? " active" : " not active") +
                 ", primary " + NameOf(*value, value->primary);

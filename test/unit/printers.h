@@ -13,20 +13,6 @@
 
 namespace orchestra {
 
-inline const char* NameOf(Phase phase) {
-  switch (phase) {
-    case Phase::kUnconfigured:
-      return "unconfigured";
-    case Phase::kPending:
-      return "pending";
-    case Phase::kConfigured:
-      return "configured";
-    case Phase::kQuarantined:
-      return "quarantined";
-  }
-  return "?";
-}
-
 // The third visitor of the field lists, next to Writer and Reader.
 class TextWriter {
  public:
