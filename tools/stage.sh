@@ -86,7 +86,7 @@ finish() {
 }
 # shellcheck disable=SC2317 # called by finish
 save_logs() {
-  local logs=$top/build/logs
+  local logs=${ORCHESTRA_LOGS:-$top/build/logs/last}
   rm -rf "$logs"
   mkdir -p "$logs"
   (cd "$work" && find . \( -name '*.log' -o -name 'regress_log_*' -o -name '*.out' \
