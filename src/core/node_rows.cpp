@@ -127,6 +127,9 @@ NodeRow RowOf(const Board& board, const BoardNode& node, Micros now) {
     row.address = node.member.server.host + ":" + std::to_string(node.member.server.port);
   }
   if (const auto age = AgeOf(board, node, now)) row.seen_ago_ms = age->count() / 1000;
+  // What is left of a lease gets less while nothing is heard.
+  if (row.lease_ms_left) row.lease_ms_left = *row.lease_ms_left - row.seen_ago_ms.value_or(0);
+  if (row.lease_ms_left && *row.lease_ms_left <= 0) row.lease_ms_left.reset();
   row.problem = ProblemOf(board, node, now);
   return row;
 }

@@ -160,9 +160,9 @@ bool ConsensusWorker::Persist(const Actions& actions, const State& before) {
     if (actions.persist) persist_problem_ = WriteVote(EncodeDurable(state_.durable));
     if (persist_problem_.empty() && actions.write_marker)
       persist_problem_ = WriteMarker(EncodeMarker(*state_.marker));
+    now_ = Now();  // an fsync may have taken its time
     if (persist_problem_.empty()) {
       persist_failed_at_ = Instant{};
-      now_ = Now();  // an fsync may have taken its time
       return true;
     }
     persist_failed_at_ = now_;

@@ -72,9 +72,15 @@ TEST(NodeRows, AHealthyPrimary) {
   EXPECT_EQ(row.replay_lsn, std::nullopt);
   EXPECT_EQ(row.lag_bytes, std::nullopt);
   EXPECT_EQ(row.sync_state, std::nullopt);
-  EXPECT_EQ(row.lease_ms_left, 1400);
+  EXPECT_EQ(row.lease_ms_left, 1400 - 120);
   EXPECT_EQ(row.seen_ago_ms, 120);
   EXPECT_FALSE(row.self);
+}
+
+TEST(NodeRows, ALeaseRunsOutWhileItsHolderIsNotHeard) {
+  Board board = Healthy();
+  board.nodes[1].seen_at = kNow - std::chrono::milliseconds(1400);
+  EXPECT_EQ(RowAt(board, 1).lease_ms_left, std::nullopt);
 }
 
 TEST(NodeRows, TheCoordinatorAndAMemberWithoutVote) {
