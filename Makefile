@@ -63,10 +63,10 @@ orchestra_test.so: $(TEST_OBJS) $(foreach part,guard gate worker,$(CURDIR)/src/p
 # PostgreSQL finds its files relative to its programs, which are in $(ROOT)$(bindir) then.
 .PHONY: root
 root: all orchestra_test.so
-	@test -e $(ROOT)/.complete || { rm -rf $(ROOT) && \
+	@test -e $(ROOT)/.complete-$(VERSION) || { rm -rf $(ROOT) && \
 	  mkdir -p $(ROOT)$(dir $(bindir)) $(ROOT)$(datadir) && \
 	  cp -a $(dir $(bindir)). $(ROOT)$(dir $(bindir)) && cp -aL $(datadir)/. $(ROOT)$(datadir) && \
-	  touch $(ROOT)/.complete; }
+	  touch $(ROOT)/.complete-$(VERSION); }
 	@$(MAKE) --no-print-directory -s -f $(SOURCE)/Makefile install DESTDIR=$(ROOT)
 	@install -m 755 orchestra_test.so $(ROOT)$(pkglibdir)
 
