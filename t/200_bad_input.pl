@@ -255,10 +255,12 @@ my $conninfo = $n3->{settings}{'orchestra.conninfo'};
 (my $wrong = $conninfo) =~ s/user=orchestra/user=nobody_here/ or die;
 $n3->write_settings('orchestra.conninfo' => $wrong);
 $n3->reload;
-wait_for('n3 logs in nowhere', sub { logins($n3) !~ /reachable/ }, $limit);
-like(logins($n3), qr/^n1 .*no pg_hba\.conf entry for host.*user "nobody_here"/m,
-	'wrong conninfo: in orchestra_analysis()');
+my $denied = qr/^n1 .*no pg_hba\.conf entry for host.*user "nobody_here"/m;
+wait_for('n3 logs in nowhere',
+	sub { logins($n3) =~ $denied && logins($n3) !~ /reachable/ }, $limit);
+like(logins($n3), $denied, 'wrong conninfo: in orchestra_analysis()');
 problem_becomes($n2, qr/^$/, 'wrong conninfo: no problem of another node');
+wait_for('n3 hears n1', sub { row($n3, 'n1')->{state} eq 'open' }, $limit);
 is(row($n3, 'n1')->{state}, 'open', 'wrong conninfo: peers are heard all the same');
 $n3->write_settings('orchestra.conninfo' => $conninfo);
 $n3->reload;
