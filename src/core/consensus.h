@@ -121,7 +121,6 @@ struct Duties {
   std::optional<Version> sync_version;  // enforce these S and k, and report them effective
   std::vector<std::string> sync_names;
   std::uint32_t sync_k = 0;
-  std::vector<std::string> sync_all;  // names of all members, for slots
 };
 
 // ---------------------------------------------------------------- state

@@ -39,8 +39,6 @@ Duties DutiesOf(const State& s, Instant now, const Policy& policy) {
   if (s.scan_running) d.scan = s.scan_seq;
   const RegisterValue* value = CommittedValue(s);
   if (!value) return d;
-  for (const Member& member : value->members)
-    if (member.id != Self(s)) d.sync_all.push_back(member.name);
   if (value->primary != Self(s) || s.durable.fenced >= value->epoch) return d;
   const bool mine = s.durable.wrote_epoch == value->epoch;
   if (mine && !value->active && s.view.status.db == DbState::kStandby) d.promote = value->epoch;
