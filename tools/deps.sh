@@ -9,7 +9,8 @@ major=${PG_MAJOR:-15}
 # the headers of one minor release is only proven against that server.
 server=("postgresql-$major" "postgresql-client-$major" "postgresql-server-dev-$major")
 others=(g++ make perl cmake pkg-config libssl-dev libpq-dev libgtest-dev libgmock-dev
-  libbenchmark-dev libipc-run-perl haproxy)
+  libbenchmark-dev libipc-run-perl haproxy clang
+  libclang-rt-dev)
 
 say() { printf 'deps: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -17,6 +18,7 @@ die() { say "$*"; exit 1; }
 if ! command -v dpkg-query >/dev/null; then
   say "only Debian's packages are known here; needed are the equivalents of:"
   say "  ${others[*]} ${server[*]}"
+  say "(clang and libclang-rt-dev, for the fuzz targets, are clang and compiler-rt on RHEL)"
   exit 0
 fi
 
