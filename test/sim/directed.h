@@ -1,31 +1,26 @@
-// Schedules that set up by hand what chance meets too rarely. Each begins with a healthy cluster of
-// three (n1 primary, another node coordinator) in a world without other faults, and ends with a
-// writable cluster unless an invariant was violated on the way.
+// Schedules that set up by hand what chance meets too rarely, as scripts. Each begins with a
+// healthy cluster in a world without other faults and ends as it must, unless an invariant was
+// violated on the way. What they are about is in directed.cpp.
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
-#include "world.h"
+#include "plan.h"
 
 namespace orchestra::sim {
 
 struct Schedule {
   const char* name;
-  void (*run)(World& world);
+  const char* script;  // without "> "
 };
 
-// By name, or null:
-//   lease-race            the primary is cut off and fenced at once: leases must not overlap
-//   late-acks             the same, after renewals whose acknowledgements took more than a second
-//   drifting-clocks       the same, with a slow clock on the primary and fast ones on the voters
-//   voters-restart        the same, and the voters restart: promises live in memory only
-//   fenced-restart        a fenced standby that has reported its end of WAL restarts while the old
-//                         primary still commits
-//   fence-beside-primary  FENCE while the primary still reaches one of the voters
-const Schedule* FindSchedule(const std::string& name);
+const std::vector<Schedule>& Schedules();
+const Schedule* FindSchedule(const std::string& name);  // or null
 
 std::optional<Violation> RunSchedule(const Schedule& schedule, std::uint64_t seed,
-                                     const Policy& policy, Coverage& coverage,
+                                     const std::string& mutant, Coverage& coverage,
                                      TraceSink trace = nullptr);
 
 }  // namespace orchestra::sim

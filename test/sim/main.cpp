@@ -1,109 +1,159 @@
 // sim: the consensus core under a deterministic simulator. See Usage().
+#include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <sstream>
 #include <string>
-#include <string_view>
+#include <vector>
 
+#include "batch.h"
 #include "chaos.h"
-#include "coverage.h"
 #include "directed.h"
 #include "mutants.h"
+#include "script.h"
+#include "shrink.h"
 
 namespace orchestra::sim {
 namespace {
 
 struct Options {
-  std::uint64_t seeds = 100, from = 1;
-  bool verbose = false, events = false, floors = false, mutants = false;
-  std::string mutant, schedule;
+  Batch batch;
+  std::uint64_t limit = 60, jobs = 1;
+  std::string script;
+  bool verbose = false, messages = false, floors = false, mutants = false, schedules = false;
+  bool soak = false, shrink = false, plan = false;
 };
 
 int Usage() {
   std::fprintf(stderr,
-               "usage: sim [--seeds N] [--from S] [--verbose] [--events] [--floors]\n"
-               "           [--schedule NAME] [--mutant NAME] | --mutants\n"
-               "  --seeds N      random runs (100), --from S: the first one (1)\n"
-               "  --verbose      what the nodes do; --events: every message as well\n"
-               "  --floors       fail if the runs have not been through enough\n"
-               "  --schedule NAME a directed schedule instead (directed.h)\n"
-               "  --mutant NAME  with one rule of the protocol switched off\n"
-               "  --mutants      every mutant must be caught by its invariant\n");
+               "usage: sim [--seeds N] [--from S] [--events N] [--jobs N] [--floors] [--soak]\n"
+               "           [--schedule NAME] [--mutant NAME] [--verbose] [--messages]\n"
+               "       sim --mutants | --schedules | --shrink | --plan | --script FILE\n"
+               "  --seeds N       random runs (100), --from S: the first one (1)\n"
+               "  --events N      goes on until the core has made so many steps\n"
+               "  --jobs N        in so many processes\n"
+               "  --floors        fails if the runs have not been through enough\n"
+               "  --soak          a line of progress every ten seconds\n"
+               "  --schedule NAME a directed schedule instead (directed.cpp)\n"
+               "  --mutant NAME   with one rule of the protocol switched off (mutants.cpp)\n"
+               "  --verbose       what the nodes do; --messages: every message as well\n"
+               "  --mutants       every mutant must be caught by its invariant\n"
+               "  --schedules     the protocol must pass every directed schedule\n"
+               "  --shrink        the first run that fails, as a short script; --limit SECONDS\n"
+               "  --plan          the run of seed S as a script\n"
+               "  --script FILE   runs a script (script.h), -: standard input\n");
   return 2;
+}
+
+bool ParseFlag(const std::string& arg, Options& o) {
+  const struct {
+    const char* name;
+    bool& flag;
+  } flags[] = {
+      {"--verbose", o.verbose}, {"--messages", o.messages},   {"--floors", o.floors},
+      {"--mutants", o.mutants}, {"--schedules", o.schedules}, {"--soak", o.soak},
+      {"--shrink", o.shrink},   {"--plan", o.plan},
+  };
+  for (const auto& each : flags)
+    if (arg == each.name) return each.flag = true;
+  return false;
+}
+
+bool ParseValue(const std::string& arg, const std::string& value, Options& o) {
+  const struct {
+    const char* name;
+    std::uint64_t& number;
+  } numbers[] = {{"--seeds", o.batch.seeds},
+                 {"--from", o.batch.from},
+                 {"--events", o.batch.events},
+                 {"--jobs", o.jobs},
+                 {"--limit", o.limit}};
+  for (const auto& each : numbers)
+    if (arg == each.name) return static_cast<bool>(std::istringstream(value) >> each.number);
+  if (arg == "--schedule") return FindSchedule(o.batch.schedule = value) != nullptr;
+  Policy policy;
+  if (arg == "--mutant") return SwitchOff(o.batch.mutant = value, policy);
+  if (arg == "--script") return !(o.script = value).empty();
+  return false;
 }
 
 bool Parse(int argc, char** argv, Options& options) {
   for (int i = 1; i < argc; i++) {
-    const std::string_view arg = argv[i];
-    const char* next = i + 1 < argc ? argv[i + 1] : nullptr;
-    if (arg == "--verbose")
-      options.verbose = true;
-    else if (arg == "--events")
-      options.verbose = options.events = true;
-    else if (arg == "--floors")
-      options.floors = true;
-    else if (arg == "--mutants")
-      options.mutants = true;
-    else if (arg == "--seeds" && next)
-      options.seeds = std::strtoull(argv[++i], nullptr, 10);
-    else if (arg == "--from" && next)
-      options.from = std::strtoull(argv[++i], nullptr, 10);
-    else if (arg == "--schedule" && next)
-      options.schedule = argv[++i];
-    else if (arg == "--mutant" && next)
-      options.mutant = argv[++i];
-    else
-      return false;
+    if (ParseFlag(argv[i], options)) continue;
+    if (i + 1 == argc || !ParseValue(argv[i], argv[i + 1], options)) return false;
+    i++;
   }
-  return true;
+  options.batch.progress = options.soak;
+  options.batch.jobs = static_cast<unsigned>(options.jobs);
+  if (options.verbose || options.messages) {
+    options.batch.trace = [all = options.messages](const std::string& line, bool detail) {
+      if (!detail || all) std::printf("%s\n", line.c_str());
+    };
+  }
+  return options.jobs > 0 && options.jobs <= 64;
 }
 
-TraceSink Printer(const Options& options) {
-  if (!options.verbose) return nullptr;
-  return [events = options.events](const std::string& line, bool detail) {
-    if (!detail || events) std::printf("%s\n", line.c_str());
-  };
-}
-
-unsigned long long Wide(std::uint64_t n) { return n; }
-
-std::string Option(const char* name, const std::string& value) {
-  return value.empty() ? "" : name + value;
-}
-
-int Finish(std::uint64_t passed, std::uint64_t failed) {
-  std::printf("%llu passed, %llu failed\n", Wide(passed), Wide(failed));
-  return failed == 0 ? 0 : 1;
+int Finish(const Tally& tally) {
+  std::printf("%llu passed, %llu failed\n", static_cast<unsigned long long>(tally.passed),
+              static_cast<unsigned long long>(tally.failed));
+  return tally.failed == 0 ? 0 : 1;
 }
 
 int RunSeeds(const Options& options) {
-  Policy policy;
-  if (!options.mutant.empty() && !SwitchOff(options.mutant, policy)) return Usage();
-  const Schedule* schedule = FindSchedule(options.schedule);
-  if (!options.schedule.empty() && !schedule) return Usage();
-  Coverage coverage;
-  std::uint64_t failed = 0;
-  for (std::uint64_t seed = options.from; seed < options.from + options.seeds; seed++) {
-    const auto violation = schedule
-                               ? RunSchedule(*schedule, seed, policy, coverage, Printer(options))
-                               : RunSeed(seed, policy, coverage, Printer(options));
-    if (!violation) continue;
-    failed++;
-    std::printf("seed %llu: %s is violated: %s\n", Wide(seed), violation->invariant.c_str(),
-                violation->text.c_str());
-    std::printf("  replay: sim --seeds 1 --from %llu --verbose%s%s\n", Wide(seed),
-                Option(" --schedule ", options.schedule).c_str(),
-                Option(" --mutant ", options.mutant).c_str());
-    std::fflush(stdout);
-  }
-  coverage.Print();
-  std::uint64_t passed = options.seeds - failed;
+  const auto began = std::chrono::steady_clock::now();
+  Tally tally = RunBatch(options.batch);
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+  tally.coverage.Print();
+  std::printf("%-40s %12llu\n%-40s %12.1f\n", "violations",
+              static_cast<unsigned long long>(tally.failed), "seconds", took.count());
   if (options.floors) {
-    const std::vector<std::string> under = coverage.UnderFloor();
+    const std::vector<std::string> under = tally.coverage.UnderFloor();
     for (const std::string& line : under) std::printf("coverage: %s\n", line.c_str());
-    (under.empty() ? passed : failed)++;
+    (under.empty() ? tally.passed : tally.failed)++;
   }
-  return Finish(passed, failed);
+  return Finish(tally);
+}
+
+int ShrinkFirst(const Options& options) {
+  const Batch& batch = options.batch;
+  for (std::uint64_t seed = batch.from; seed < batch.from + batch.seeds; seed++) {
+    const Plan plan = PlanOf(seed, batch.mutant);
+    Coverage coverage;
+    const auto violation = RunPlan(plan, coverage);
+    if (!violation) continue;
+    std::fprintf(stderr, "seed %llu: %s is violated: %s\n", static_cast<unsigned long long>(seed),
+                 violation->invariant.c_str(), violation->text.c_str());
+    const Shrunk shrunk = Shrink(plan, *violation, std::chrono::seconds(options.limit));
+    std::fprintf(stderr, "%zu acts became %zu in %llu runs\n", plan.acts.size(),
+                 shrunk.plan.acts.size(), static_cast<unsigned long long>(shrunk.tried));
+    std::fputs(GoldenOf(shrunk).c_str(), stdout);
+    return 0;
+  }
+  std::fprintf(stderr, "no run failed\n");
+  return 1;
+}
+
+int RunFile(const std::string& name) {
+  std::stringstream text;
+  if (name == "-") {
+    text << std::cin.rdbuf();
+  } else {
+    text << std::ifstream(name).rdbuf();
+  }
+  const Told told = RunScript(text.str());
+  std::fputs(told.text.c_str(), stdout);
+  return told.passed ? 0 : 1;
+}
+
+int Run(const Options& options) {
+  if (options.shrink) return ShrinkFirst(options);
+  if (!options.script.empty()) return RunFile(options.script);
+  if (options.mutants) return Finish(RunMutants(options.batch.jobs));
+  if (options.schedules) return Finish(RunSchedules(options.batch.jobs));
+  if (!options.plan) return RunSeeds(options);
+  std::fputs(ToText(PlanOf(options.batch.from, options.batch.mutant)).c_str(), stdout);
+  return 0;
 }
 
 }  // namespace
@@ -112,7 +162,5 @@ int RunSeeds(const Options& options) {
 int main(int argc, char** argv) {
   orchestra::sim::Options options;
   if (!orchestra::sim::Parse(argc, argv, options)) return orchestra::sim::Usage();
-  if (!options.mutants) return orchestra::sim::RunSeeds(options);
-  const orchestra::sim::MutantResult result = orchestra::sim::RunMutants();
-  return orchestra::sim::Finish(result.passed, result.failed);
+  return orchestra::sim::Run(options);
 }

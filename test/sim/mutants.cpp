@@ -1,6 +1,7 @@
 #include "mutants.h"
 
 #include <cstdio>
+#include <iterator>
 #include <optional>
 
 #include "chaos.h"
@@ -33,28 +34,12 @@ const Mutant kMutants[] = {
     {"any_target", &Policy::highest_target, "I3", nullptr, 100},
 };
 
-// Schedules are to be passed by the protocol itself, or they prove nothing about a mutant.
-bool Innocent(const char* name, Coverage& coverage) {
-  const Schedule& schedule = *FindSchedule(name);
-  for (std::uint64_t seed = 1; seed <= kScheduleSeeds; seed++) {
-    const auto violation = RunSchedule(schedule, seed, Policy{}, coverage);
-    if (!violation) continue;
-    std::printf("schedule \"%s\", seed %llu: %s is violated without a mutant: %s\n", schedule.name,
-                static_cast<unsigned long long>(seed), violation->invariant.c_str(),
-                violation->text.c_str());
-    return false;
-  }
-  return true;
-}
-
 bool Caught(const Mutant& mutant, Coverage& coverage) {
-  Policy policy;
-  policy.*mutant.rule = false;
   std::string others;
   for (std::uint64_t seed = 1; seed <= mutant.budget; seed++) {
-    const auto violation = mutant.schedule
-                               ? RunSchedule(*FindSchedule(mutant.schedule), seed, policy, coverage)
-                               : RunSeed(seed, policy, coverage);
+    const auto violation =
+        mutant.schedule ? RunSchedule(*FindSchedule(mutant.schedule), seed, mutant.name, coverage)
+                        : RunSeed(seed, mutant.name, coverage);
     if (!violation) continue;
     if (violation->invariant == mutant.caught_by) {
       std::printf("mutant %-22s caught by %s, %s seed %llu: %s\n", mutant.name, mutant.caught_by,
@@ -83,16 +68,32 @@ bool SwitchOff(const std::string& name, Policy& policy) {
   return false;
 }
 
-MutantResult RunMutants() {
-  MutantResult result;
-  Coverage coverage;
-  for (const Mutant& mutant : kMutants) {
-    const bool innocent = !mutant.schedule || Innocent(mutant.schedule, coverage);
-    const bool caught = Caught(mutant, coverage);
-    (innocent && caught ? result.passed : result.failed)++;
-    std::fflush(stdout);
-  }
-  return result;
+Tally RunMutants(unsigned jobs) {
+  return InParallel(jobs, [jobs](unsigned job) {
+    Tally tally;
+    for (std::size_t i = job; i < std::size(kMutants); i += jobs) {
+      (Caught(kMutants[i], tally.coverage) ? tally.passed : tally.failed)++;
+      std::fflush(stdout);
+    }
+    return tally;
+  });
+}
+
+Tally RunSchedules(unsigned jobs) {
+  return InParallel(jobs, [jobs](unsigned job) {
+    Tally tally;
+    for (std::size_t i = job; i < Schedules().size(); i += jobs) {
+      const char* name = Schedules()[i].name;
+      Batch batch;
+      batch.seeds = kScheduleSeeds;
+      batch.schedule = name;
+      const Tally runs = RunBatch(batch);
+      std::printf("schedule %-22s %s\n", name, runs.failed == 0 ? "passed" : "FAILED");
+      (runs.failed == 0 ? tally.passed : tally.failed)++;
+      std::fflush(stdout);
+    }
+    return tally;
+  });
 }
 
 }  // namespace orchestra::sim

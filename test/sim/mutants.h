@@ -2,9 +2,9 @@
 // rule protects, and no other, is violated within its budget; where chance alone hits the fault too
 // rarely, by a directed schedule. The protocol itself must pass every directed schedule.
 #pragma once
-#include <cstdint>
 #include <string>
 
+#include "batch.h"
 #include "core/policy.h"
 
 namespace orchestra::sim {
@@ -12,11 +12,8 @@ namespace orchestra::sim {
 // False: no such mutant.
 bool SwitchOff(const std::string& mutant, Policy& policy);
 
-struct MutantResult {
-  std::uint64_t passed = 0, failed = 0;
-};
-
-// Prints one line a mutant.
-MutantResult RunMutants();
+// Both print one line each.
+Tally RunMutants(unsigned jobs);
+Tally RunSchedules(unsigned jobs);
 
 }  // namespace orchestra::sim
