@@ -16,6 +16,8 @@ struct Coverage {
   std::uint64_t leases = 0, lease_expiries = 0, hold_offs = 0, promises_kept = 0;
   std::uint64_t crashes = 0, worker_restarts = 0, total_restarts = 0, freezes = 0, suspends = 0;
   std::uint64_t disk_failures = 0, crashes_after_persist = 0, votes_lost = 0, rejoins = 0;
+  std::uint64_t torn_files = 0, renames_unsynced = 0, crashes_in_write = 0, full_disks = 0;
+  std::uint64_t slow_fsyncs = 0, held_up = 0, acks_paused = 0, roll_backs = 0, clones = 0;
   MessageCoverage messages;
 
   void Print() const;

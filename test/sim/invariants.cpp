@@ -114,7 +114,7 @@ void Observer::CheckLearned(const Node& node, const std::optional<Durable>& befo
 
 void Observer::AfterStep(const Node& node, bool persisted) {
   if (!persisted && world_.config.policy.durable_fence && node.state.phase != Phase::kQuarantined &&
-      node.vote && !(*node.vote == node.state.durable)) {
+      node.stated && !(*node.stated == node.state.durable)) {
     Fail("C1", Of(node.id) + " changed what is durable without saying so");
   }
   const Node* holder = nullptr;
@@ -179,10 +179,14 @@ void Observer::Rejoined(const Node& node) { reports_.erase(node.id); }
 void Observer::GateOpened(const Node& node) {
   world_.coverage.gates_opened++;
   if (world_.tracing()) world_.Trace(&node, "may commit");
-  std::set<Record> has;
-  for (Record r = node.server.written; r != 0; r = world_.wal.ParentOf(r)) has.insert(r);
+  if (node.server.gate_epoch >= opened_.first) opened_ = {node.server.gate_epoch, node.id};
+  std::vector<bool> has;
+  for (Record r = node.server.written; r != 0; r = world_.wal.ParentOf(r)) {
+    if (has.empty()) has.resize(r + 1u);  // records only have older ancestors
+    has[r] = true;
+  }
   for (const Record commit : acknowledged_) {
-    if (has.contains(commit)) continue;
+    if (commit < has.size() && has[commit]) continue;
     Fail("I3", Of(node.id) + " opened its gate without the acknowledged commit at " +
                    ToText(world_.wal.EndOf(commit)));
     return;
@@ -204,11 +208,7 @@ bool Observer::LacksQuorum(const Node& node, Record record) const {
   return static_cast<std::size_t>(without) >= value.sync.nodes.size() - value.sync.k + 1;
 }
 
-void Observer::Acknowledged(const Node& node, Record record) {
-  acknowledged_.push_back(record);
-  if (world_.tracing()) {
-    world_.Trace(&node, "acknowledges the commit at " + ToText(world_.wal.EndOf(record)), true);
-  }
+void Observer::Decided(const Node& node, Record record, std::uint32_t) {
   if (node.state.phase != Phase::kConfigured) {
     Fail("I9", Of(node.id) + " acknowledged a commit as no member");
   }
@@ -222,6 +222,23 @@ void Observer::Acknowledged(const Node& node, Record record) {
                    " after enough fenced nodes had reported an end of WAL below it");
   }
 }
+
+void Observer::Acknowledged(const Node& node, Record record, EpochId decided_in) {
+  acknowledged_.push_back(record);
+  if (world_.tracing()) {
+    world_.Trace(&node, "acknowledges the commit at " + ToText(world_.wal.EndOf(record)), true);
+  }
+  // Told late: whoever commits by now has it.
+  if (opened_.first > decided_in &&
+      !world_.wal.IsAncestor(record, world_.node(opened_.second).server.written)) {
+    Fail("I3", Of(node.id) + " acknowledged the commit at " + ToText(world_.wal.EndOf(record)) +
+                   ", which the primary of a newer epoch lacks");
+  }
+}
+
+void Observer::RolledBack(const Node& node) { reports_.erase(node.id); }
+
+void Observer::Cloned(const Node&) {}
 
 void Observer::PromotionStarted(const Node& node, EpochId epoch) {
   const auto chosen = epochs_.find(epoch);

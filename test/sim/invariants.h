@@ -48,9 +48,13 @@ class Observer {
   void Received(const Node& node, const Envelope& envelope);
   void EndOfWalRead(const Node& node, const WalPosition& position, Record record);
   void GateOpened(const Node& node);
-  void Acknowledged(const Node& node, Record record);
+  // The gate let an acknowledgement through that k standbys confirmed; and the client heard it.
+  void Decided(const Node& node, Record record, std::uint32_t k);
+  void Acknowledged(const Node& node, Record record, EpochId decided_in);
   void PromotionStarted(const Node& node, EpochId epoch);
   void Rejoined(const Node& node);  // its WAL was replaced: what it reported is void
+  void RolledBack(const Node& node);
+  void Cloned(const Node& node);
 
   const std::vector<Record>& acknowledged() const { return acknowledged_; }
   // The newest chosen register value, or null.
@@ -80,6 +84,7 @@ class Observer {
   std::map<WriteId, ValuePtr> chosen_;
   std::map<EpochId, ValuePtr> epochs_;  // the write that began each chosen epoch
   std::vector<Record> acknowledged_;
+  std::pair<EpochId, NodeId> opened_;     // the newest epoch whose gate was opened, and where
   std::map<NodeId, Instant> held_until_;  // lease, as last seen
   std::map<NodeId, Report> reports_;
   std::map<std::pair<Ballot, NodeId>, std::set<Lsn>> counted_;  // delivered to the coordinator

@@ -10,7 +10,7 @@
 
 namespace orchestra::sim {
 
-inline constexpr std::size_t kMaxNodes = 8;
+inline constexpr std::size_t kMaxNodes = 12;
 inline constexpr std::size_t kMessageKinds = std::variant_size_v<Message>;
 
 struct Faults {
@@ -18,8 +18,22 @@ struct Faults {
   Micros fastest{100}, slowest{3000};      // of a message that is not delayed
   Micros longest_delay = Seconds(3);
   int disk_fails = 0;           // permille of writes of the vote file
-  int crash_after_persist = 0;  // per 10,000 such writes
-  int operator_rejoin = 0;      // permille of looks at a diverged node
+  int crash_after_persist = 0;  // per 10,000 such writes: all is stored, nothing is sent yet
+  int crash_in_write = 0;       // per 10,000 writes of a file: at any point on the way
+  int slow_fsync = 0;           // permille of writes: the worker waits, up to `slowest_fsync`
+  Micros slowest_fsync = Ms(50);
+  // Permille of frames between whose receipt (after which the shell reads the clock) and whose step
+  // the worker was held up: mostly some ms, sometimes up to `longest_hold`.
+  int held_up = 0;
+  Micros longest_hold = Seconds(3);
+  // A shell that reads the clock *before* it receives: what came while it was held up or frozen is
+  // handled as of before. Not what is shipped; a control that I1 must notice.
+  bool stale_clock = false;
+  int ack_pause =
+      0;  // permille of acknowledgements: the gate was asked, the client is not told yet
+  Micros longest_ack_pause = Ms(50);
+  int late_reload = 0;      // permille of reloads that some process of the server takes long for
+  int operator_rejoin = 0;  // permille of looks at a diverged node
 };
 
 struct MessageCoverage {

@@ -19,23 +19,34 @@ struct Walsender {
   Record flushed = 0;
 };
 
-struct Server {
-  // survives a crash
+// synchronous_standby_names as one process has it loaded.
+struct SyncNames {
+  std::set<std::string> names;
+  std::uint32_t k = 0;
+  friend bool operator==(const SyncNames&, const SyncNames&) = default;
+};
+
+// What survives a crash of the machine.
+struct DataDirectory {
   Record flushed = 0;
   TimelineId newest_timeline{1};  // of the history files it has
   bool out_of_recovery = false;
-  std::set<NodeId> sync_nodes;  // synchronous_standby_names as loaded by everybody
-  std::uint32_t sync_k = 0;
+  SyncNames sync;   // as loaded by everybody, or as being loaded by one after the other
+  NodeId upstream;  // primary_conninfo: the machine at that address
+};
 
+struct Server : DataDirectory {
   // volatile
   std::uint64_t life = 0;  // grows with every start and stop
   bool running = false;    // accepts connections
   Record written = 0;
   bool promoting = false;
   std::map<NodeId, Walsender> walsenders;
-  std::vector<Record> waiting;  // commits that are not acknowledged yet
+  std::vector<Record> waiting;  // commits that wait for standbys, or for the gate
   Version sync_effective;
   Version sync_asked;
+  // While not every process has reloaded: what the others still go by.
+  std::vector<SyncNames> sync_old;
 
   // the gate in shared memory
   bool gated = false;
@@ -45,11 +56,10 @@ struct Server {
 
   // the receiver
   bool receiver_closed = false;  // the ticket
-  NodeId upstream;
+  NodeId source;                 // the machine that answered at the upstream's address
   std::uint64_t connection = 0;  // 0: not streaming
   std::uint64_t upstream_life = 0;
   Micros connect_at{};
-  bool closing = false;
   std::optional<std::uint64_t> scanning;
   std::uint64_t scanned = 0;  // last scan answered
 };

@@ -1,5 +1,6 @@
 #include "world.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <utility>
 
@@ -10,7 +11,8 @@ namespace {
 
 constexpr std::uint64_t kSystemIdentifier = 7'000'000'001;
 constexpr std::uint32_t kDriftPermille = 100;  // the bound that the protocol counts on
-constexpr int kRealDriftPermille = 95;
+constexpr std::uint16_t kServerPort = 5000;
+constexpr Micros kRests = Ms(200);  // between two writes when the first one failed
 
 // As the shell fills in the frame's header.
 ClusterId ClusterOf(const State& state) {
@@ -19,6 +21,10 @@ ClusterId ClusterOf(const State& state) {
   if (state.creating) return state.creating->value.cluster_id;
   if (state.durable.accepted) return state.durable.accepted->value->cluster_id;
   return ClusterId{};
+}
+
+const Marker* MarkerToWrite(const State& state, const Actions& actions) {
+  return actions.write_marker ? &*state.marker : nullptr;
 }
 
 template <typename M>
@@ -41,13 +47,15 @@ World::World(const Config& c, Coverage& cover, TraceSink trace)
 }
 
 void World::BuildNodes() {
-  nodes.resize(config.nodes + config.extra_members);
+  nodes.resize(config.nodes + config.extra_members + config.spares);
   const Record first = wal.Append(0, TimelineId{1});
   for (std::size_t i = 0; i < nodes.size(); i++) {
     Node& n = nodes[i];
     n.id = NodeId{static_cast<std::uint16_t>(i + 1)};
-    n.name = "n" + std::to_string(i + 1);
-    n.incarnation = Incarnation{random.Next()};
+    n.name = n.member_name = "n" + std::to_string(i + 1);
+    n.address = n.id;
+    n.spare = i >= config.nodes + config.extra_members;
+    n.disk.hardware = {random.Next() | 1, random.Next() | 1, n.id.value, 1};
     n.server.flushed = first;
     n.server.out_of_recovery = i == 0;
   }
@@ -96,9 +104,27 @@ void World::ScheduleTick(Node& n) {
   });
 }
 
+void World::HoldUp(Node& n, Micros time, std::function<void()> what) {
+  n.busy = true;
+  scheduler.After(time, [this, id = n.id, life = n.life, what = std::move(what)] {
+    WhenAwake(id, [this, id, life, what] {
+      Node& m = node(id);
+      if (m.life != life) return;
+      m.busy = false;
+      what();
+      for (const auto& next : std::exchange(m.next_turn, {}))
+        if (m.life == life) next();
+      m.clock_read.reset();
+    });
+  });
+}
+
 void World::TickNode(Node& n) {
   const std::uint64_t life = n.life;
+  TakeImage(n);
   ServerTick(n);
+  RetryStore(n);
+  if (n.life != life) return;
   Observe(n);
   if (n.life == life) Apply(n, Tick{});
 }
@@ -110,25 +136,31 @@ void World::Observe(Node& n) {
 // ---------------------------------------------------------------- the shell around the core
 
 bool World::Apply(Node& n, const Event& event) {
-  if (!Healthy() || !n.up) return false;
+  if (!Healthy() || !n.up || !n.booted || n.busy) return false;
   coverage.steps++;
   CountRefusal(n, event);
-  const bool disk_fails = n.disk_lies || random.Chance(network.faults.disk_fails);
+  const bool resting = n.disk.failed_at >= Micros{0} && scheduler.now() - n.disk.failed_at < kRests;
+  const bool disk_fails = DiskFails(n) || resting;
   std::optional<State> before;
   if (disk_fails) before = n.state;
   const Role role = n.state.role;
   const std::optional<Written> accepted = n.state.durable.accepted;
 
-  const Actions actions = Step(n.state, event, ClockOf(n), config.policy);
+  const Instant now = n.clock_read.value_or(ClockOf(n));
+  const Actions actions = Step(n.state, event, now, config.policy);
 
   const bool writes = actions.persist || actions.write_marker;
-  if (writes && disk_fails) {
-    n.state = *std::move(before);
-    coverage.disk_failures++;
-    Perform(n);
-    return false;
+  if (writes) {
+    if (disk_fails) {
+      const State after = std::exchange(n.state, *std::move(before));
+      if (!resting) Store(n, after.durable, MarkerToWrite(after, actions), true);
+      Perform(n);
+      return false;
+    }
+    if (Store(n, n.state.durable, MarkerToWrite(n.state, actions), false) != Write::kDone)
+      return false;
+    if (!network.faults.stale_clock) n.clock_read.reset();  // an fsync may have taken its time
   }
-  if (writes && !Persist(n, actions)) return false;
   if (role != Role::kCoordinator && n.state.role == Role::kCoordinator) {
     coverage.coordinators++;
     if (accepted && !(*accepted->value == *n.state.proposal->value)) coverage.adoptions++;
@@ -137,23 +169,22 @@ bool World::Apply(Node& n, const Event& event) {
     if (note.kind == NoteKind::kLeaseAcquired) coverage.leases++;
     if (tracing()) Trace(&n, TextOf(note));
   }
-  for (const Envelope& envelope : actions.send) Dispatch(n, envelope);
   observer.AfterStep(n, actions.persist);
-  Perform(n);
+  if (writes && random.Chance(network.faults.slow_fsync)) {
+    coverage.slow_fsyncs++;
+    HoldUp(n, Delay(Ms(1), network.faults.slowest_fsync),
+           [this, id = n.id, actions] { Finish(node(id), actions); });
+  } else {
+    Finish(n, actions);
+  }
   return true;
 }
 
-// False: the machine died right after the write.
-bool World::Persist(Node& n, const Actions& actions) {
-  const std::optional<Durable> before = n.vote;
-  n.vote = n.state.durable;
-  if (actions.write_marker) n.marker = n.state.marker;
-  observer.Persisted(n, before);
-  if (random.Between(0, 9999) >= network.faults.crash_after_persist) return true;
-  coverage.crashes_after_persist++;
-  Crash(n);
-  scheduler.After(Delay(Ms(1), Ms(500)), [this, id = n.id] { Start(node(id)); });
-  return false;
+// As the shell does: nothing is told before the gate is set.
+void World::Finish(Node& n, const Actions& actions) {
+  PerformGate(n, DutiesOf(n.state, ClockOf(n), config.policy));
+  for (const Envelope& envelope : actions.send) Dispatch(n, envelope);
+  Perform(n);
 }
 
 // Counts proposals that a voter must refuse for its promise or its hold-off.
@@ -186,20 +217,60 @@ void World::Dispatch(Node& from, const Envelope& envelope) {
                              cluster,
                              envelope.from,
                              envelope.to,
-                             from.incarnation,
+                             IncarnationOf(from),
                              from.state.durable.boot_count};
     bytes = EncodeFrame({header, envelope.message});
   }
-  for (const Node& to : nodes) {
-    const bool addressed = everybody ? to.id != from.id : address && address->port == to.id.value;
-    if (!addressed) continue;
+  auto send = [&](const Node& to) {
     network.Send(from.id, to.id, envelope.message.index(),
                  [this, id = to.id, envelope, cluster, bytes] {
                    WhenAwake(id, [this, id, envelope, cluster, bytes] {
-                     Deliver(node(id), envelope, cluster, bytes);
+                     Hear(node(id), envelope, cluster, bytes);
                    });
                  });
+  };
+  if (!everybody && !address) return;
+  const auto answers = [&](const Node& to) {
+    return to.id != from.id && !to.spare && (everybody || address->port == to.address.value);
+  };
+  const auto first = std::find_if(nodes.begin(), nodes.end(), answers);
+  // Two machines at one address: both hear it, or either.
+  const bool one_only = clones_ && !everybody && random.Chance(500);
+  const bool skip = one_only && random.Chance(500);
+  for (auto to = first; to != nodes.end(); ++to) {
+    if (!answers(*to)) continue;
+    if (skip && to == first && std::any_of(to + 1, nodes.end(), answers)) continue;
+    send(*to);
+    if (one_only) break;
   }
+}
+
+// A frame arrives. The shell reads the clock after it received, and handles what came with that.
+void World::Hear(Node& to, const Envelope& envelope, ClusterId cluster, const std::string& bytes) {
+  const Faults& f = network.faults;
+  if (to.busy) {
+    to.next_turn.push_back(
+        [this, id = to.id, envelope, cluster, bytes] { Hear(node(id), envelope, cluster, bytes); });
+    return;
+  }
+  if (random.Chance(f.held_up)) {
+    coverage.held_up++;
+    const Micros longest = random.Chance(100) ? f.longest_hold : Ms(50);
+    HoldUp(to, Delay(Ms(1), longest),
+           [this, id = to.id, now = ClockOf(to), envelope, cluster, bytes] {
+             Node& n = node(id);
+             n.clock_read = now;
+             Deliver(n, envelope, cluster, bytes);
+             if (n.clock_read) Observe(n);
+             if (n.clock_read) Apply(n, Tick{});
+             if (!network.faults.stale_clock) n.clock_read.reset();
+           });
+    return;
+  }
+  const bool stale = f.stale_clock && scheduler.now() < to.stale_until;
+  if (stale) to.clock_read = to.stale_clock;
+  Deliver(to, envelope, cluster, bytes);
+  if (stale) to.clock_read.reset();
 }
 
 void World::Deliver(Node& to, const Envelope& envelope, ClusterId cluster,
@@ -231,36 +302,59 @@ void World::Deliver(Node& to, const Envelope& envelope, ClusterId cluster,
 
 void World::BootWorker(Node& n) {
   n.life++;
+  n.busy = n.booted = false;
+  n.next_turn.clear();
+  n.clock_read.reset();
   n.server.scanning.reset();
   n.server.scanned = 0;
-  Surroundings found;
-  found.system_identifier = kSystemIdentifier;
-  found.inode = n.id.value;
-  found.birth_time_us = 1;
-  found.marker_present = n.marker.has_value();
-  if (n.marker) found.marker_bytes = EncodeMarker(*n.marker);
-  found.vote_present = n.vote.has_value();
-  if (n.vote) found.vote_bytes = EncodeDurable(*n.vote);
-  n.state = Boot(DecideBoot(found), ClockOf(n), random.Next(), config.policy);
-  if (n.vote && n.state.phase != Phase::kQuarantined) n.vote = n.state.durable;
+  n.incarnation = Incarnation{Random(config.seed ^ (n.life << 16) ^ n.id.value).Next() | 1};
+  const BootDecision decision = DecideBoot(SurroundingsOf(n));
+  State fresh = Boot(decision, ClockOf(n), random.Next(), config.policy);
+  n.state = State{};
+  if (fresh.phase == Phase::kQuarantined) n.stated.reset();
+  ScheduleTick(n);
+  if (fresh.durable.boot_count != BootCount{}) {
+    const Marker* marker = decision.write_marker ? &*decision.marker : nullptr;
+    if (Store(n, fresh.durable, marker, DiskFails(n)) != Write::kDone) return;
+  }
+  n.state = std::move(fresh);
+  n.booted = true;
   Introduced introduced;
   introduced.self = MemberOf(n);
   introduced.identity = IdentityOf(n);
   Apply(n, introduced);
   Observe(n);
-  ScheduleTick(n);
+}
+
+Surroundings World::SurroundingsOf(const Node& n) const {
+  Surroundings found;
+  found.system_identifier = kSystemIdentifier;
+  found.inode = n.disk.hardware.inode;
+  found.birth_time_us = n.disk.hardware.birth_time_us;
+  found.marker_present = n.marker.has_value();
+  if (n.marker) found.marker_bytes = EncodeMarker(*n.marker);
+  found.vote_present = n.vote.has_value();
+  if (n.vote) found.vote_bytes = EncodeDurable(*n.vote);
+  return found;
+}
+
+// As the shell names itself in a frame.
+Incarnation World::IncarnationOf(const Node& n) const {
+  return n.state.phase == Phase::kUnconfigured ? n.incarnation
+                                               : n.state.durable.identity.incarnation;
 }
 
 Member World::MemberOf(const Node& n) const {
   Member member;
-  member.name = n.name;
-  member.peer = {n.name, n.id.value};
-  member.server = {n.name, static_cast<std::uint16_t>(5000 + n.id.value)};
+  member.name = n.member_name;
+  member.peer = {n.member_name, n.address.value};
+  member.server = {n.member_name, static_cast<std::uint16_t>(kServerPort + n.address.value)};
   return member;
 }
 
 Identity World::IdentityOf(const Node& n) const {
-  return {kNoNode, n.incarnation, kSystemIdentifier, n.id.value, 1};
+  const Hardware& here = n.disk.hardware;
+  return {kNoNode, n.incarnation, kSystemIdentifier, here.inode, here.birth_time_us};
 }
 
 RegisterValue World::FirstValue() {
@@ -315,6 +409,28 @@ bool World::Created() const {
 }
 
 // ---------------------------------------------------------------- questions
+
+std::uint16_t World::MachineAt(const Address& server) const {
+  return static_cast<std::uint16_t>(server.port - kServerPort);
+}
+
+const Node& World::MachineOf(const RegisterValue& value, NodeId member) const {
+  const Member* m = FindMember(value, member);
+  return nodes[m ? m->peer.port - 1u : 0];
+}
+
+Node& World::MachineOf(const RegisterValue& value, NodeId member) {
+  return const_cast<Node&>(std::as_const(*this).MachineOf(value, member));
+}
+
+Node& World::At(NodeId address) {
+  Node* found = nullptr;
+  for (Node& n : nodes) {
+    if (n.address != address || !n.up) continue;
+    if (!found || (clones_ && random.Chance(500))) found = &n;
+  }
+  return found ? *found : node(address);
+}
 
 bool World::Holds(const Node& n) const { return n.up && HoldsLease(n.state, ClockOf(n)); }
 

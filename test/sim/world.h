@@ -1,6 +1,7 @@
 // N nodes, each with the shipped consensus core, a disk, two clocks and a simulated PostgreSQL,
 // and the network between them. world.cpp: the shell around the core (observe, decide, persist,
-// send, perform); performing.cpp: what the servers do.
+// send, perform); disk.cpp: what is stored, and what a crash leaves of it; performing.cpp: duties;
+// servers.cpp: what the servers do by themselves; machines.cpp: what happens to machines.
 #pragma once
 #include <functional>
 #include <optional>
@@ -10,6 +11,7 @@
 #include "clock.h"
 #include "core/consensus.h"
 #include "coverage.h"
+#include "disk.h"
 #include "invariants.h"
 #include "network.h"
 #include "random.h"
@@ -23,6 +25,7 @@ struct Config {
   std::uint64_t seed = 1;
   std::size_t nodes = 3;          // voters with data
   std::size_t extra_members = 0;  // data nodes without a vote, which join by themselves
+  std::size_t spares = 0;         // machines with nothing on them, for CloneOnto
   std::uint32_t ttl_ms = 2000;
   bool clocks_drift = true;
   bool frames = false;  // every message goes through its frame
@@ -30,18 +33,32 @@ struct Config {
   Policy policy;
 };
 
+// A machine. Its number is also its address; what a member of the register is called, and where,
+// says which machine it is (World::MachineOf).
 struct Node {
   NodeId id;
   std::string name;
-  Incarnation incarnation;
+  std::string member_name;  // what its settings call it: another node's name on a clone
+  NodeId address;           // likewise
+  bool spare = false;       // nothing is on it yet
+  Incarnation incarnation;  // of the identity that this start of the worker would make
   MachineClock clock;
   bool up = false;
+  bool booted = false;     // the worker could store that it was started (rule 3)
   bool disk_lies = false;  // its next writes fail, for directed schedules
   std::uint64_t life = 0;  // of the consensus worker
   Micros frozen_until{};
+  // The worker is in the middle of a turn: what arrives waits for the next one.
+  bool busy = false;
+  std::vector<std::function<void()>> next_turn;
+  std::optional<Instant> clock_read;  // what this turn takes for now
+  Micros stale_until{};               // stale_clock: a turn that began before a freeze
+  Instant stale_clock{};
   // disk
-  std::optional<Durable> vote;
+  std::optional<Durable> vote;  // what a reader of the file finds
   std::optional<Marker> marker;
+  Disk disk;
+  std::optional<Durable> stated;  // what this worker knows to be stored
   // memory
   State state;
   Server server;
@@ -73,7 +90,16 @@ class World {
   void RestartWorker(Node& node);
   void Freeze(Node& node, Micros time, bool suspend);
   void LoseVote(Node& node);  // of a node that is down
-  bool ForceFence();          // the coordinator begins a failover without cause
+  // No write to it succeeds for so long.
+  void FillDisk(Node& node, Micros time);
+  // A node that is down gets its files back as they were some time ago (the oldest image that is
+  // not older than `age`; false: there is none), with or without the WAL of then.
+  bool RollBack(Node& node, Micros age, bool with_wal);
+  // The whole disk of `from` goes to another machine, which is started under the same name and
+  // address while `from` runs on: what is sent there reaches both, or either. `keeps_anchor`: a
+  // snapshot, with the same inode and birth time, and not a copy file by file.
+  void CloneOnto(Node& from, Node& to, bool keeps_anchor);
+  bool ForceFence();  // the coordinator begins a failover without cause
   void ForceElection(Node& node);
   // What an operator does to a node that cannot follow: a new copy of the primary's data.
   bool MayRejoin(const Node& node) const;
@@ -82,6 +108,10 @@ class World {
   // ---- questions
   Node& node(NodeId id) { return nodes[id.value - 1u]; }
   const Node& node(NodeId id) const { return nodes[id.value - 1u]; }
+  // The machine at the address of a member; its address is among those that `value` knows.
+  Node& MachineOf(const RegisterValue& value, NodeId member);
+  Node& At(NodeId address);  // whoever answers there: there may be two
+  const Node& MachineOf(const RegisterValue& value, NodeId member) const;
   Instant ClockOf(const Node& node) const { return node.clock.At(scheduler.now()); }
   bool Holds(const Node& node) const;
   bool GateOpen(const Node& node) const;
@@ -111,16 +141,37 @@ class World {
   void ScheduleTick(Node& node);
   void TickNode(Node& node);
   bool Apply(Node& node, const Event& event);  // false: the step did not happen
-  bool Persist(Node& node, const Actions& actions);
+  void Finish(Node& node, const Actions& actions);
   void CountRefusal(const Node& node, const Event& event);
   void Dispatch(Node& node, const Envelope& envelope);
+  void Hear(Node& to, const Envelope& envelope, ClusterId cluster, const std::string& bytes);
   void Deliver(Node& to, const Envelope& envelope, ClusterId cluster, const std::string& bytes);
   void Observe(Node& node);
   Member MemberOf(const Node& node) const;
   Identity IdentityOf(const Node& node) const;
+  Surroundings SurroundingsOf(const Node& node) const;
+  Incarnation IncarnationOf(const Node& node) const;
+  std::uint16_t MachineAt(const Address& server) const;
+  std::size_t Pick(std::size_t below) {
+    return static_cast<std::size_t>(random.Between(0, static_cast<std::int64_t>(below) - 1));
+  }
   // Runs `what` now, or when the node thaws; dropped if the machine is down.
   void WhenAwake(NodeId id, std::function<void()> what);
+  // The worker is held up: nothing else is handled before `what`, which comes after `time`.
+  void HoldUp(Node& node, Micros time, std::function<void()> what);
   RegisterValue FirstValue();
+
+  // disk.cpp
+  enum class Write { kDone, kFailed, kDied };
+  template <typename T>
+  Write WriteFile(Node& node, std::optional<T>* file, std::optional<T>* before, bool* unsynced,
+                  const T& value, bool fails);
+  Write Store(Node& node, const Durable& vote, const Marker* marker, bool fails);
+  bool DiskFails(const Node& node);
+  void RetryStore(Node& node);
+  void Settle(Node& node);  // what a crash of the machine leaves of its files
+  void TakeImage(Node& node);
+  void DieAndReturn(Node& node);
 
   // performing.cpp
   void Perform(Node& node);
@@ -129,6 +180,12 @@ class World {
   void PerformScan(Node& node, const Duties& duties);
   void PerformPromotion(Node& node, const Duties& duties);
   void PerformSync(Node& node, const Duties& duties);
+  void EndWalsenders(Node& node);
+  LocalView ViewOf(const Node& node) const;
+  NodeId UpstreamOf(const Node& node) const;  // as a member
+  Micros Delay(Micros shortest, Micros longest);
+
+  // servers.cpp
   void StartServer(Node& node);
   void ServerTick(Node& node);
   void ReceiverTick(Node& node);
@@ -137,11 +194,12 @@ class World {
   void HearFlush(Node& primary, std::uint64_t life, NodeId standby, std::uint64_t connection,
                  Record record);
   void Acknowledge(Node& node);
-  LocalView ViewOf(const Node& node) const;
-  Micros Delay(Micros shortest, Micros longest);
+  bool Confirmed(const Server& server, const SyncNames& sync, Record commit) const;
+  void Leave(Node& node, Record commit, EpochId decided_in);
 
   TraceSink trace_;
   std::uint64_t connections_ = 0;
+  bool clones_ = false;  // some address is taken twice
 };
 
 std::string TextOf(const Note& note);
