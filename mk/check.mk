@@ -3,7 +3,7 @@ export PG_CONFIG
 SUBMAKE = $(MAKE) --no-print-directory
 FAULTS_TREE = $(CURDIR)/build/faults
 
-.PHONY: deps check check-unit check-sim check-regress check-tap cmake-build tap-tools faults-root
+.PHONY: deps check check-unit check-regress check-tap cmake-build tap-tools faults-root
 deps: ## names what is missing and, as root, installs it (starts no service)
 	@tools/deps.sh
 
@@ -17,10 +17,6 @@ check: deps ## every test there is, and one summary line
 check-unit: deps ## unit tests of the core and the sockets
 	@$(SUBMAKE) cmake-build
 	@$(check_suites) unit
-
-check-sim: deps ## simulator: SIM_SEEDS=2000 with coverage floors, and the mutants
-	@$(SUBMAKE) cmake-build
-	@$(check_suites) sim
 
 check-regress: deps ## pg_regress
 	@$(SUBMAKE) -s -j2 root

@@ -11,13 +11,15 @@ cd "$top" || exit 1
 logs=$top/build/check
 mkdir -p "$logs"
 jobs=2
-sim_seeds=${SIM_SEEDS:-2000}
+sim_seeds=${SIM_SEEDS:-5000}
+sim_events=20000000 # steps of the core, at least
 
 run_unit() { ctest --test-dir build/cmake --output-on-failure -j "$jobs" --timeout 300; }
 run_sim() {
   local status=0
-  build/cmake/sim --seeds "$sim_seeds" --floors || status=1
-  build/cmake/sim --mutants || status=1
+  build/cmake/sim --jobs "$jobs" --seeds "$sim_seeds" --events "$sim_events" --floors || status=1
+  build/cmake/sim --jobs "$jobs" --schedules || status=1
+  build/cmake/sim --jobs "$jobs" --mutants || status=1
   return "$status"
 }
 run_regress() { tools/stage.sh tools/run_regress.sh; }
