@@ -67,6 +67,9 @@ class Writer {
     (*this)(static_cast<std::uint16_t>(count));
     for (std::size_t i = 0; i < count; i++) (*this)(v[i]);
   }
+  template <class E>
+  requires std::is_enum_v<E>
+  void operator()(const E& v) { Enum(v, LastOf(v)); }
   template <class... T>
   void Choice(const std::variant<T...>& v) {
     (*this)(static_cast<std::uint8_t>(v.index()));
@@ -132,6 +135,10 @@ class Reader {
     Check([number, last] { return number <= static_cast<std::underlying_type_t<E>>(last); });
     v = failed_ ? E{} : static_cast<E>(number);
   }
+  // An enum inside an optional: LastOf(E) names its last enumerator.
+  template <class E>
+  requires std::is_enum_v<E>
+  void operator()(E& v) { Enum(v, LastOf(v)); }
   void Name(std::string& v, std::size_t max) { v = Raw(Length(max)); }
   void Text(std::string& v, std::size_t max) { v = Raw(Length(max)); }
   template <class T>

@@ -29,10 +29,12 @@ namespace orchestra {
 // ---------------------------------------------------------------- events
 
 struct Tick {};  // at least every Timers::tick
-struct Received {
+struct Received {  // authenticated by the caller
   Envelope envelope;
   ClusterId cluster;
-};  // authenticated by the caller
+  Incarnation incarnation;  // of the sender, as its frame says
+  BootCount boot;
+};
 struct Observed {
   LocalView view;
 };  // on every change, and before each tick
@@ -51,8 +53,27 @@ struct Introduced {
   Member self;
   Identity identity;
 };
-using Event =
-    std::variant<Tick, Received, Observed, WalEndRead, CreateCluster, AbandonCreation, Introduced>;
+// An operator's wish, from SQL on any node. Answered in State::answer within `patience`.
+struct Command {
+  std::uint64_t id = 0;
+  Change change;
+  Micros patience{};
+};
+struct AbandonCommand {};  // its caller is gone: no answer is wanted (it may be done all the same)
+// Drops the lease after closing the gate, and tells the voters (rule 11). The caller must not let
+// anything commit before the gate opens again.
+struct ReleaseLease {};
+// The operator's last resort where the majority of the voters is lost for ever: this node becomes
+// the only voter and the primary of a new cluster made of what is here. `cluster` is random.
+struct ForceRecovery {
+  ClusterId cluster;
+  std::string reason;  // who and why, for the audit
+};
+// An operator vouches that a suspect disk is this node's newest and only one.
+struct ConfirmIdentity {};
+using Event = std::variant<Tick, Received, Observed, WalEndRead, CreateCluster, AbandonCreation,
+                           Introduced, Command, AbandonCommand, ReleaseLease, ForceRecovery,
+                           ConfirmIdentity>;
 
 // ---------------------------------------------------------------- actions
 
@@ -83,8 +104,14 @@ enum class NoteKind : std::uint8_t {
   kFenced,
   kUnfenced,
   kCreationFailed,
+  kRegisterChanged,  // by an operator, or by the primary's own request
+  kLeaseReleased,
+  kIdentitySuspect,
+  kIdentityConfirmed,
+  kPeerRefused,  // an older start of a peer, or another holder of its name (rule 9)
+  kForced,       // forced recovery
 };
-inline constexpr NoteKind kLastNoteKind = NoteKind::kCreationFailed;  // decoding refuses more
+inline constexpr NoteKind kLastNoteKind = NoteKind::kForced;  // decoding refuses more
 const char* NoteName(NoteKind kind);
 
 struct Note {
@@ -118,7 +145,8 @@ struct Duties {
   EpochId upstream_epoch;
   std::optional<std::uint64_t> scan;    // read the end of WAL once the receiver is quiet
   std::optional<EpochId> promote;       // leave recovery
-  std::optional<Version> sync_version;  // enforce these S and k, and report them effective
+  // Enforce these S and k, and report the generation once every process of the server does.
+  std::optional<std::uint64_t> sync_generation;
   std::vector<std::string> sync_names;
   std::uint32_t sync_k = 0;
 };
@@ -134,6 +162,23 @@ struct Timers {
 // All times follow from the TTL and the drift bound in the register (design: 2 s ->
 // 150/250/600-1200 ms).
 Timers TimersFor(std::uint32_t lease_ttl_ms, std::uint32_t drift_permille, const Policy& policy);
+
+// What became of a Command.
+struct CommandAnswer {
+  std::uint64_t id = 0;
+  bool done = false;
+  std::string text;  // not done: why
+};
+
+// A Command on its way, or the primary's own Request.
+struct Asking {
+  std::uint64_t id = 0;
+  Change change;
+  Instant since{};    // for a holder: unanswered since
+  Instant asked_at{};
+  Instant until{};    // an operator's patience
+  Version base;       // that it was last sent with
+};
 
 struct PeerView {
   NodeStatus status;
@@ -156,6 +201,7 @@ struct Failover {
   std::string recovery;
   Instant sent_at{};
   std::set<NodeId> voters_fenced;
+  NodeId wanted;  // by call: only this one; kNoNode: whoever is best
   std::map<NodeId, WalPosition> positions;
   Version version;                    // register version that the replies named
   std::optional<Instant> enough_at;   // since when enough replies are in
@@ -193,6 +239,18 @@ struct State {
   std::deque<std::pair<std::uint64_t, Instant>> nonces_issued;
   std::uint64_t nonces = 0;
 
+  // identity
+  bool suspect = false;
+  std::uint64_t recall_nonce = 0;
+  Instant recall_sent{};
+  std::set<NodeId> vouched;  // other voters that remember nothing newer of this node
+  std::map<NodeId, Instant> refusal_told;
+
+  // an operator's command, or the primary's own request
+  std::optional<Asking> command, request;
+  std::optional<CommandAnswer> answer;
+  std::uint64_t request_ids = 0;
+
   // election
   Role role = Role::kFollower;
   Ballot ballot;  // candidate's or coordinator's own
@@ -212,6 +270,14 @@ struct State {
   std::uint64_t heartbeat_seq = 0;
   Instant heartbeat_sent{};
   Instant led_since{};
+  Instant voters_joint_at{};   // since when the change of voters in force is committed, as seen here
+  Micros step_aside_after{};   // grows each time that stepping aside did not help
+  struct Owed {
+    NodeId to;
+    std::uint64_t id = 0;
+    WriteId write;
+  };
+  std::vector<Owed> owed;  // replies for when the write is committed
   Instant leased_at{};        // last moment at which a majority was not known to be without promise
   bool lease_lapsed = false;  // a majority of voters is known to be without a promise
   Failover failover;
@@ -227,7 +293,11 @@ struct State {
   // lease holder
   EpochId lease_epoch;
   Instant lease_until{};
-  std::map<NodeId, Instant> grants;
+  struct Grant {
+    Instant sent{};   // of the request that it answers
+    Instant until{};  // how long the holder may trust it
+  };
+  std::map<NodeId, Grant> grants;
   std::map<std::uint64_t, Instant> requests_sent;
   std::map<NodeId, std::uint64_t> echo;
   std::uint64_t request_seq = 0;
@@ -235,8 +305,19 @@ struct State {
   Instant lease_request_at{};
   std::optional<Lsn> barrier;  // end of WAL when this server left recovery: k of S must flush it
   bool barrier_passed = false;
-  std::optional<Instant> asked_since;  // Request unanswered since
-  Instant asked_at{};
+  bool start_noted = false;  // the register says that this start of the worker is the newest
+  SyncSet setting;           // what PostgreSQL is told to enforce (S_setting, k_setting)
+  std::uint64_t setting_generation = 0;  // of `setting`; grows with every change of it
+  bool setting_proven = false;           // a compatible setting was effective in this epoch
+  std::optional<SyncSet> sync_target;    // what S and k shall become, one step of rule 6 away
+  std::optional<Lsn> sync_barrier;
+  struct StandbyHeard {
+    Lsn flushed;
+    Instant at{};  // last moment at which it was caught up or moved on
+    bool streams = false;
+    Instant streams_since{};
+  };
+  std::map<NodeId, StandbyHeard> standbys;
   bool gate_was_open = false;
   bool lease_was_held = false;
 

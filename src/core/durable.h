@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "core/message.h"
 #include "core/types.h"
@@ -18,7 +19,20 @@ struct Identity {
   std::uint64_t system_identifier = 0;
   std::uint64_t inode = 0;         // of the vote file's directory's anchor, see Surroundings
   std::int64_t birth_time_us = 0;  // of the same anchor
+  // Changed: the disk may be a copy that kept both of the above. Suspect, see BootDecision.
+  std::uint64_t machine = 0;  // hash of the machine's id; 0: unknown
+  std::uint64_t device = 0;   // of the anchor's file system; 0: unknown
   friend bool operator==(const Identity&, const Identity&) = default;
+};
+
+// The newest that this node has seen of a peer: an older one of the same incarnation is a disk that
+// was rolled back, and another incarnation is another node (rule 9).
+struct PeerMemory {
+  NodeId node;
+  Incarnation incarnation;
+  BootCount boot;
+  Ballot ballot;  // highest that it promised or led, as far as this node heard
+  friend bool operator==(const PeerMemory&, const PeerMemory&) = default;
 };
 
 struct Durable {
@@ -31,6 +45,8 @@ struct Durable {
   std::uint32_t max_ttl_granted_ms = 0;
   EpochId wal_epoch;    // newest epoch whose WAL this node wrote or received
   EpochId wrote_epoch;  // newest epoch that let this server leave recovery; zero: never
+  std::vector<PeerMemory> peers;  // sorted by node
+  std::string expelled;           // why this node may take no part any more; empty: it may
   friend bool operator==(const Durable&, const Durable&) = default;
 };
 
@@ -55,6 +71,8 @@ struct Surroundings {
   std::uint64_t system_identifier = 0;
   std::uint64_t inode = 0;         // of the vote directory (orchestra/pgsql_tmp_vote)
   std::int64_t birth_time_us = 0;  // likewise; 0 where the file system does not tell
+  std::uint64_t machine = 0;       // as in Identity
+  std::uint64_t device = 0;
   bool marker_present = false;
   std::string marker_bytes;
   bool vote_present = false;
@@ -77,6 +95,10 @@ struct BootDecision {
   std::optional<Marker> marker;    // whenever it could be read
   std::string reason;              // kQuarantined: why, and what to do, one sentence each
   bool write_marker = false;       // kConfigured, but the marker is lost: write `marker` again
+  // kConfigured, on another machine or file system than before: no vote until a majority of the
+  // other voters, or an operator, confirms that this is the node's newest and only disk. `durable`
+  // holds the new surroundings already.
+  bool suspect = false;
 };
 
 // States of a node (design, section 3): pure, so that every row of the table is a unit test.

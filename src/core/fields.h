@@ -34,12 +34,19 @@ void Fields(auto& io, Of<Address> auto& v) {
   io.Name(v.host, kMaxAddressBytes);
   io(v.port);
 }
+constexpr MemberKind LastOf(MemberKind) { return MemberKind::kWitness; }
+constexpr Mode LastOf(Mode) { return Mode::kManual; }
+constexpr Durability LastOf(Durability) { return Durability::kAsync; }
+constexpr OnNoSync LastOf(OnNoSync) { return OnNoSync::kDegrade; }
+constexpr Verdict LastOf(Verdict) { return Verdict::kRefused; }
 void Fields(auto& io, Of<Member> auto& v) {
   io(v.id);
   io.Name(v.name, kMaxNameBytes);
   io(v.peer);
   io(v.server);
+  io(v.kind);
   io(v.voter);
+  io(v.sync_candidate);
 }
 void Fields(auto& io, Of<SyncSet> auto& v) {
   io.List(v.nodes, kMaxMembers);
@@ -68,8 +75,17 @@ void Fields(auto& io, Of<RegisterValue> auto& v) {
   io.List(v.lineage, kMaxLineage);
   io(v.target_branch);
   io.List(v.members, kMaxMembers);
+  io.List(v.voters_prev, kMaxMembers);
+  io(v.voters_since);
+  io(v.primary_boot);
   io(v.lease_ttl_ms);
   io(v.drift_permille);
+  io(v.mode);
+  io(v.paused);
+  io(v.durability);
+  io(v.on_no_sync);
+  io(v.auto_voters);
+  io.List(v.former_clusters, kMaxFormerClusters);
   io.Check([&v] { return Validate(v).empty(); });
 }
 void Fields(auto& io, Of<Written> auto& v) {
@@ -105,6 +121,7 @@ void Fields(auto& io, Of<NodeStatus> auto& v) {
   io(v.lease_left_ms);
   io(v.server_version_num);
   io(v.fenced);
+  io(v.suspect);
   io.Text(v.slot, kMaxNameBytes);
   io.Text(v.version, kMaxNameBytes);
   io.Text(v.problem, kMaxProblemBytes);
@@ -140,6 +157,7 @@ void Fields(auto& io, Of<HeartbeatAck> auto& v) {
 }
 void Fields(auto& io, Of<LeaseRequest> auto& v) {
   io(v.epoch);
+  io(v.known);
   io(v.boot);
   io(v.seq);
   io(v.echo);
@@ -169,14 +187,47 @@ void Fields(auto& io, Of<Fenced> auto& v) {
   io(v.epoch);
   io(v.position);
 }
+void Fields(auto& io, Of<Activate> auto& v) { io(v.timeline); }
+void Fields(auto& /*io*/, Of<NoteStart> auto& /*v*/) {}
+void Fields(auto& io, Of<ChangeSync> auto& v) { io(v.sync); }
+void Fields(auto& io, Of<ChangeVoters> auto& v) { io.List(v.voters, kMaxMembers); }
+void Fields(auto& io, Of<ChangeMember> auto& v) {
+  io(v.node);
+  io(v.sync_candidate);
+}
+void Fields(auto& io, Of<RemoveMember> auto& v) { io(v.node); }
+void Fields(auto& io, Of<ChangeSettings> auto& v) {
+  io(v.lease_ttl_ms);
+  io(v.drift_permille);
+  io(v.mode);
+  io(v.paused);
+  io(v.auto_voters);
+  io(v.durability);
+  io(v.on_no_sync);
+}
+void Fields(auto& io, Of<StartFailover> auto& v) { io(v.target); }
 void Fields(auto& io, Of<Request> auto& v) {
+  io(v.id);
   io(v.epoch);
   io(v.base);
-  io(v.timeline);
+  io(v.boot);
+  io.Choice(v.change);
   io(v.heard);
   io(v.heard_seq);
 }
-void Fields(auto& io, Of<Reply> auto& v) { io(v.committed); }
+void Fields(auto& io, Of<Reply> auto& v) {
+  io(v.id);
+  io(v.verdict);
+  io.Text(v.reason, kMaxProblemBytes);
+  io(v.committed);
+}
+void Fields(auto& io, Of<Recall> auto& v) { io(v.nonce); }
+void Fields(auto& io, Of<Recalled> auto& v) {
+  io(v.nonce);
+  io(v.incarnation);
+  io(v.boot);
+  io(v.ballot);
+}
 void Fields(auto& io, Of<Status> auto& v) { io(v.status); }
 void Fields(auto& io, Of<Create> auto& v) { io(v.written); }
 void Fields(auto& io, Of<Join> auto& v) {
@@ -204,6 +255,14 @@ void Fields(auto& io, Of<Identity> auto& v) {
   io(v.system_identifier);
   io(v.inode);
   io(v.birth_time_us);
+  io(v.machine);
+  io(v.device);
+}
+void Fields(auto& io, Of<PeerMemory> auto& v) {
+  io(v.node);
+  io(v.incarnation);
+  io(v.boot);
+  io(v.ballot);
 }
 void Fields(auto& io, Of<Durable> auto& v) {
   io(v.identity);
@@ -215,6 +274,8 @@ void Fields(auto& io, Of<Durable> auto& v) {
   io(v.max_ttl_granted_ms);
   io(v.wal_epoch);
   io(v.wrote_epoch);
+  io.List(v.peers, kMaxMembers);
+  io.Text(v.expelled, kMaxProblemBytes);
 }
 void Fields(auto& io, Of<Marker> auto& v) {
   io(v.cluster_id);

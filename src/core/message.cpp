@@ -8,7 +8,7 @@ const char* MessageName(std::size_t index) {
   static constexpr std::array kNames = {
       "PREVOTE", "PREVOTE_OK",    "PREPARE",   "PROMISE",   "ACCEPT",  "ACCEPTED", "NACK",
       "COMMIT",  "HEARTBEAT_ACK", "LEASE_REQ", "LEASE_ACK", "RELEASE", "FENCE",    "FENCED",
-      "REQUEST", "REPLY",         "STATUS",    "CREATE",    "JOIN"};
+      "REQUEST", "REPLY",         "STATUS",    "CREATE",    "JOIN",    "RECALL",   "RECALLED"};
   static_assert(kNames.size() == std::variant_size_v<Message>);
   return index < kNames.size() ? kNames[index] : "UNKNOWN";
 }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "core/register.h"
 #include "core/status.h"
@@ -69,8 +70,11 @@ struct HeartbeatAck {
   EpochId fenced;
   friend bool operator==(const HeartbeatAck&, const HeartbeatAck&) = default;
 };
+// `known` is the register version that the primary goes by: a voter that knows of newer voters
+// does not grant (rule 7).
 struct LeaseRequest {
   EpochId epoch;
+  Version known;
   BootCount boot;
   std::uint64_t seq = 0;
   std::uint64_t echo = 0;
@@ -107,19 +111,85 @@ struct Fenced {
   std::optional<WalPosition> position;
   friend bool operator==(const Fenced&, const Fenced&) = default;
 };
-// Compare-and-set from the primary: activate epoch `epoch` on `timeline` if the register is at
-// `base`.
+// ---- what a member may ask the register to become: core/change.h applies it. The first three are
+// the primary's own (rules 5 vii and 6), the others are an operator's.
+struct Activate {  // the epoch, on this timeline
+  TimelineId timeline;
+  friend bool operator==(const Activate&, const Activate&) = default;
+};
+// The primary's worker was started: what it asked for before must not land any more.
+struct NoteStart {
+  friend bool operator==(const NoteStart&, const NoteStart&) = default;
+};
+struct ChangeSync {
+  SyncSet sync;
+  friend bool operator==(const ChangeSync&, const ChangeSync&) = default;
+};
+struct ChangeVoters {  // all of them: one joint change
+  std::vector<NodeId> voters;
+  friend bool operator==(const ChangeVoters&, const ChangeVoters&) = default;
+};
+struct ChangeMember {
+  NodeId node;
+  bool sync_candidate = false;
+  friend bool operator==(const ChangeMember&, const ChangeMember&) = default;
+};
+struct RemoveMember {
+  NodeId node;
+  friend bool operator==(const RemoveMember&, const RemoveMember&) = default;
+};
+struct ChangeSettings {  // what is not set stays
+  std::optional<std::uint32_t> lease_ttl_ms, drift_permille;
+  std::optional<Mode> mode;
+  std::optional<bool> paused, auto_voters;
+  std::optional<Durability> durability;
+  std::optional<OnNoSync> on_no_sync;
+  friend bool operator==(const ChangeSettings&, const ChangeSettings&) = default;
+};
+struct StartFailover {  // by call: rules 4 and 5 as ever, and only to `target` when it is set
+  NodeId target;
+  friend bool operator==(const StartFailover&, const StartFailover&) = default;
+};
+using Change = std::variant<Activate, NoteStart, ChangeSync, ChangeVoters, ChangeMember,
+                            RemoveMember, ChangeSettings, StartFailover>;
+
+// Compare-and-set: `change` if the register is at version `base`. `id` names it to its asker.
 struct Request {
+  std::uint64_t id = 0;
   EpochId epoch;
   Version base;
-  TimelineId timeline;
-  Ballot heard;
+  BootCount boot;
+  Change change;
+  Ballot heard;  // newest heartbeat that the asker heard
   std::uint64_t heard_seq = 0;
   friend bool operator==(const Request&, const Request&) = default;
 };
+enum class Verdict : std::uint8_t {
+  kDone,
+  kMoved,    // the register is not at `base` any more: look at it and ask again
+  kRefused,  // never as asked; `reason` says why
+};
 struct Reply {
+  std::uint64_t id = 0;
+  Verdict verdict = Verdict::kDone;
+  std::string reason;  // at most kMaxProblemBytes
   Written committed;
   friend bool operator==(const Reply&, const Reply&) = default;
+};
+
+// ---- identity (rule 9)
+// "What do you remember of me?" From a node whose disk may be another one than it was.
+struct Recall {
+  std::uint64_t nonce = 0;
+  friend bool operator==(const Recall&, const Recall&) = default;
+};
+// The newest that the sender remembers of the addressee; also unasked, to one that is older.
+struct Recalled {
+  std::uint64_t nonce = 0;  // of the question; 0: unasked
+  Incarnation incarnation;
+  BootCount boot;
+  Ballot ballot;
+  friend bool operator==(const Recalled&, const Recalled&) = default;
 };
 struct Status {
   NodeStatus status;
@@ -141,7 +211,7 @@ struct Join {
 
 using Message = std::variant<PreVote, PreVoteOk, Prepare, Promise, Accept, Accepted, Nack, Commit,
                              HeartbeatAck, LeaseRequest, LeaseAck, Release, Fence, Fenced, Request,
-                             Reply, Status, Create, Join>;
+                             Reply, Status, Create, Join, Recall, Recalled>;
 
 // "LEASE_REQ" and so on; index is Message::index().
 const char* MessageName(std::size_t index);

@@ -32,6 +32,14 @@ std::string CheckMembers(const RegisterValue& value) {
         return "an address of " + member.name + " is too long or not printable";
   }
   if (VoterCount(value) % 2 == 0) return "the number of voters is not odd";
+  if (!value.voters_prev.empty() && value.voters_prev.size() % 2 == 0)
+    return "the number of previous voters is not odd";
+  NodeId before;
+  for (const NodeId id : value.voters_prev) {
+    if (id <= before) return "the previous voters are not sorted";
+    before = id;
+    if (FindMember(value, id) == nullptr) return "a previous voter is no member";
+  }
   return "";
 }
 
@@ -40,7 +48,9 @@ std::string CheckSyncSet(const RegisterValue& value, NodeId primary, const SyncS
   for (const NodeId node : sync.nodes) {
     if (node <= previous) return "a synchronous set is not sorted";
     previous = node;
-    if (FindMember(value, node) == nullptr) return "a synchronous standby is no member";
+    const Member* member = FindMember(value, node);
+    if (member == nullptr) return "a synchronous standby is no member";
+    if (member->kind == MemberKind::kWitness) return "a witness cannot be a synchronous standby";
     if (node == primary) return "the primary is in its own synchronous set";
   }
   if (sync.k > sync.nodes.size()) return "k is larger than the synchronous set";
@@ -80,6 +90,22 @@ bool IsVoter(const RegisterValue& value, NodeId id) {
   return member != nullptr && member->voter;
 }
 
+bool HasVote(const RegisterValue& value, NodeId id) {
+  return IsVoter(value, id) ||
+         std::binary_search(value.voters_prev.begin(), value.voters_prev.end(), id);
+}
+
+bool HasQuorum(const RegisterValue& value, const std::set<NodeId>& nodes, bool joint) {
+  std::size_t now = 0;
+  std::size_t before = 0;
+  for (const NodeId id : nodes) {
+    if (IsVoter(value, id)) now++;
+    if (std::binary_search(value.voters_prev.begin(), value.voters_prev.end(), id)) before++;
+  }
+  if (now < Majority(VoterCount(value))) return false;
+  return !joint || value.voters_prev.empty() || before >= Majority(value.voters_prev.size());
+}
+
 Basis BasisOf(const RegisterValue& value) {
   return value.active ? Basis{value.primary, value.timeline, value.sync} : value.basis;
 }
@@ -91,13 +117,19 @@ bool OnLineage(const RegisterValue& value, TimelineId timeline, EpochId wal_epoc
          value.target_branch->since == wal_epoch;
 }
 
-SyncSet FixedSyncSet(const RegisterValue& value, NodeId primary) {
+SyncSet FullSyncSet(const RegisterValue& value, NodeId primary) {
   SyncSet sync;
-  // A member without a vote joined by itself: never in S before an explicit act (rule 7).
+  if (value.durability == Durability::kAsync) return sync;
   for (const Member& member : value.members)
-    if (member.voter && member.id != primary) sync.nodes.push_back(member.id);
+    if (member.sync_candidate && member.id != primary) sync.nodes.push_back(member.id);
   sync.k = sync.nodes.empty() ? 0 : 1;
   return sync;
+}
+
+bool Compatible(const SyncSet& setting, const SyncSet& agreed) {
+  return setting.k >= agreed.k &&
+         (agreed.k == 0 || std::includes(agreed.nodes.begin(), agreed.nodes.end(),
+                                         setting.nodes.begin(), setting.nodes.end()));
 }
 
 std::string Validate(const RegisterValue& value) {
@@ -108,7 +140,10 @@ std::string Validate(const RegisterValue& value) {
   const Version since = value.epoch.value.version;
   if (since == Version{} || since > value.version) return "its epoch is not one of its writes";
   if (std::string wrong = CheckMembers(value); !wrong.empty()) return wrong;
-  if (FindMember(value, value.primary) == nullptr) return "the primary is no member";
+  const Member* primary = FindMember(value, value.primary);
+  if (primary == nullptr) return "the primary is no member";
+  if (primary->kind == MemberKind::kWitness) return "a witness cannot be the primary";
+  if (value.voters_since > value.version) return "its voters are not of one of its writes";
   if (value.active != (value.timeline != TimelineId{}))
     return "an active epoch has a timeline, and only that";
   if (std::string wrong = CheckSyncSet(value, value.primary, value.sync); !wrong.empty())
@@ -125,6 +160,9 @@ std::string Validate(const RegisterValue& value) {
   if (value.lease_ttl_ms < kShortestTtlMs || value.lease_ttl_ms > kLongestTtlMs)
     return "the lease is too short or too long";
   if (value.drift_permille > kMaxDriftPermille) return "the drift bound is too large";
+  if (value.former_clusters.size() > kMaxFormerClusters) return "it names too many former clusters";
+  if (value.durability == Durability::kAsync && value.sync != SyncSet{})
+    return "durability async has no synchronous set";
   return "";
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,13 +20,20 @@ struct Address {
   friend bool operator==(const Address&, const Address&) = default;
 };
 
+enum class MemberKind : std::uint8_t {
+  kData,
+  kWitness,  // has a vote and no data
+};
+
 // A node of the cluster, voter or not.
 struct Member {
   NodeId id;
   std::string name;  // unique; also its application_name as a standby
   Address peer;      // how other nodes reach its peer port
   Address server;    // how other nodes reach its PostgreSQL
+  MemberKind kind = MemberKind::kData;
   bool voter = false;
+  bool sync_candidate = false;  // may be counted in S: an explicit act, as a vote is (rule 7)
   friend bool operator==(const Member&, const Member&) = default;
 };
 
@@ -54,6 +62,22 @@ struct LineageEntry {
 };
 inline constexpr std::size_t kMaxLineage = 16;  // newest entries that the register keeps
 
+enum class Mode : std::uint8_t {
+  kAutomatic,
+  kManual,  // gates and sync set as ever, failover only by call
+};
+enum class Durability : std::uint8_t {
+  kQuorum,  // what is acknowledged is on k of S
+  kAsync,   // acknowledged means flushed on the primary; S is empty
+};
+// What the primary does when no node is left that could confirm commits (rule 6).
+enum class OnNoSync : std::uint8_t {
+  kRefuse,   // commits wait
+  kDegrade,  // k = 0: one copy, writes go on, no automatic failover
+};
+
+inline constexpr std::size_t kMaxFormerClusters = 8;  // forced recoveries that the register keeps
+
 struct RegisterValue {
   ClusterId cluster_id;
   std::uint64_t system_identifier = 0;
@@ -70,8 +94,21 @@ struct RegisterValue {
   // lineage (it was the primary of an epoch that never became active, or followed one).
   std::optional<LineageEntry> target_branch;
   std::vector<Member> members;  // sorted by id
+  // While a change of voters is under way: who voted before it, sorted. Then majorities of both
+  // are needed for everything (rule 7; Ongaro, "Consensus", 4.3).
+  std::vector<NodeId> voters_prev;
+  Version voters_since;       // the write that began the newest change of voters
+  BootCount primary_boot;     // start of the primary's worker that wrote last (rule 6)
   std::uint32_t lease_ttl_ms = 2000;
   std::uint32_t drift_permille = 100;  // rho of rule 2
+  Mode mode = Mode::kAutomatic;
+  bool paused = false;  // no automatic failover; everything else as ever
+  Durability durability = Durability::kQuorum;
+  OnNoSync on_no_sync = OnNoSync::kRefuse;
+  bool auto_voters = false;  // members that are caught up get a vote, two at a time
+  // Cluster ids that forced recoveries put an end to, newest last. Whoever still belongs to one of
+  // them is refused.
+  std::vector<ClusterId> former_clusters;
   friend bool operator==(const RegisterValue&, const RegisterValue&) = default;
 };
 
@@ -84,6 +121,11 @@ std::string NameOf(const RegisterValue& value, NodeId id);
 std::size_t VoterCount(const RegisterValue& value);
 inline std::size_t Majority(std::size_t voters) { return voters / 2 + 1; }
 bool IsVoter(const RegisterValue& value, NodeId id);
+// A voter now, or before the change that is under way: its answers count, see HasQuorum.
+bool HasVote(const RegisterValue& value, NodeId id);
+// Do `nodes` hold a majority of the voters, and of the previous ones during a change (rule 7)?
+// `joint` = false looks at the voters alone (a mutant).
+bool HasQuorum(const RegisterValue& value, const std::set<NodeId>& nodes, bool joint = true);
 
 // What a failover out of `value` must count on: `value` itself when active, its basis otherwise.
 Basis BasisOf(const RegisterValue& value);
@@ -92,9 +134,10 @@ Basis BasisOf(const RegisterValue& value);
 // branches that were abandoned before their activation.
 bool OnLineage(const RegisterValue& value, TimelineId timeline, EpochId wal_epoch);
 
-// S = every voting data node but the primary, k = 1 (0 when there is no other): the fixed form of
-// rule 6.
-SyncSet FixedSyncSet(const RegisterValue& value, NodeId primary);
+// S = every candidate for it but the primary, k = 1 (0 when there is none, or in async).
+SyncSet FullSyncSet(const RegisterValue& value, NodeId primary);
+// May PostgreSQL enforce `setting` while the register says `agreed` (rule 6)?
+bool Compatible(const SyncSet& setting, const SyncSet& agreed);
 
 // What is wrong with a register value, or empty: sorted unique ids and names, an odd number of
 // voters, a known primary, S within the members without the primary, k within S, sane times.

@@ -55,6 +55,7 @@ struct NodeStatus {
   std::int64_t lease_left_ms = -1;            // primary only
   std::uint32_t server_version_num = 0;       // as PostgreSQL's server_version_num
   EpochId fenced;                             // durable fence of this node; zero: never
+  bool suspect = false;                       // does not vote, see core/durable.h
   std::string slot;                           // primary_slot_name, empty: none
   std::string version;                        // of orchestra
   std::string problem;  // first thing a human should know; at most kMaxProblemBytes
@@ -66,7 +67,8 @@ inline constexpr std::size_t kMaxProblemBytes = 256;
 struct LocalView {
   NodeStatus status;                                    // what will be told to others
   std::vector<std::pair<NodeId, Lsn>> standby_flushed;  // primary: streaming standbys' flush LSN
-  Version sync_effective;  // register version whose S and k PostgreSQL enforces now; 0: none
+  Lsn insert_lsn;                    // primary: end of WAL that is not flushed yet either
+  std::uint64_t sync_effective = 0;  // Duties::sync_generation that PostgreSQL enforces; 0: none
   bool receiver_quiet =
       false;  // no receiver can write WAL (stopped, or parked under a closed ticket)
 };
