@@ -66,11 +66,14 @@ struct ReleaseLease {};
 // The operator's last resort where the majority of the voters is lost for ever: this node becomes
 // the only voter and the primary of a new cluster made of what is here. `cluster` is random.
 struct ForceRecovery {
+  std::uint64_t id = 0;  // answered as a Command is
   ClusterId cluster;
   std::string reason;  // who and why, for the audit
 };
 // An operator vouches that a suspect disk is this node's newest and only one.
-struct ConfirmIdentity {};
+struct ConfirmIdentity {
+  std::uint64_t id = 0;
+};
 using Event = std::variant<Tick, Received, Observed, WalEndRead, CreateCluster, AbandonCreation,
                            Introduced, Command, AbandonCommand, ReleaseLease, ForceRecovery,
                            ConfirmIdentity>;
@@ -174,16 +177,17 @@ struct CommandAnswer {
 struct Asking {
   std::uint64_t id = 0;
   Change change;
-  Instant since{};    // for a holder: unanswered since
-  Instant asked_at{};
-  Instant until{};    // an operator's patience
-  Version base;       // that it was last sent with
+  Instant since{};  // of a primary's own: unanswered since
+  std::optional<Instant> asked_at;
+  Instant until{};  // of a Command: the end of its patience
+  Version base;     // of a primary's own: the version that it is about
 };
 
 struct PeerView {
   NodeStatus status;
   std::optional<Instant> status_at;  // last Status heard
   std::optional<Instant> heard_at;   // last HeartbeatAck under this coordinator's ballot
+  std::uint64_t heard_seq = 0;       // highest heartbeat that it has answered
   bool promise_live = true;
   EpochId fenced;
 };
@@ -241,10 +245,12 @@ struct State {
 
   // identity
   bool suspect = false;
+  bool expelled = false;
   std::uint64_t recall_nonce = 0;
   Instant recall_sent{};
-  std::set<NodeId> vouched;  // other voters that remember nothing newer of this node
-  std::map<NodeId, Instant> refusal_told;
+  std::set<NodeId> vouched;     // other voters that remember nothing newer of this node
+  std::string suspect_problem;  // what stands against it
+  std::map<NodeId, Instant> refusal_sent;
 
   // an operator's command, or the primary's own request
   std::optional<Asking> command, request;
@@ -259,6 +265,8 @@ struct State {
   Instant election_at{};
   std::set<NodeId> pre_votes;
   std::map<NodeId, std::optional<Written>> promises;
+  std::optional<Written> adopting;  // highest accepted value of those promises
+  std::set<NodeId> prepared;        // whom Prepare was sent to
   std::optional<Instant> heartbeat_heard;
   std::pair<Ballot, std::uint64_t> heartbeat_newest{};
   NodeId coordinator;  // whom this node believes in
@@ -270,8 +278,15 @@ struct State {
   std::uint64_t heartbeat_seq = 0;
   Instant heartbeat_sent{};
   Instant led_since{};
-  Instant voters_joint_at{};   // since when the change of voters in force is committed, as seen here
-  Micros step_aside_after{};   // grows each time that stepping aside did not help
+  std::uint64_t commit_seq = 0;        // first heartbeat that told of the proposal's commit
+  std::optional<Instant> joint_since;  // a quorum knows that a change of voters is committed
+  Micros step_aside_after{};           // grows each time that stepping aside did not help
+  Instant stepped_aside_at{};
+  struct Farewell {
+    Address to;
+    int left = 0;
+  };
+  Farewell farewell;  // a removed member is told a few times
   struct Owed {
     NodeId to;
     std::uint64_t id = 0;
@@ -302,14 +317,15 @@ struct State {
   std::map<NodeId, std::uint64_t> echo;
   std::uint64_t request_seq = 0;
   std::uint64_t request_cancelled = 0;  // acks up to here are ignored (RELEASE)
+  Instant lease_rest_until{};           // after a RELEASE by call
   Instant lease_request_at{};
   std::optional<Lsn> barrier;  // end of WAL when this server left recovery: k of S must flush it
   bool barrier_passed = false;
-  bool start_noted = false;  // the register says that this start of the worker is the newest
-  SyncSet setting;           // what PostgreSQL is told to enforce (S_setting, k_setting)
+  SyncSet setting;  // what PostgreSQL is told to enforce (S_setting, k_setting)
   std::uint64_t setting_generation = 0;  // of `setting`; grows with every change of it
-  bool setting_proven = false;           // a compatible setting was effective in this epoch
-  std::optional<SyncSet> sync_target;    // what S and k shall become, one step of rule 6 away
+  bool setting_proven = false;     // a setting of this epoch is effective
+  bool setting_effective = false;  // `setting` is
+  bool shrinking = false;          // `setting` is ahead of the register
   std::optional<Lsn> sync_barrier;
   struct StandbyHeard {
     Lsn flushed;
@@ -350,7 +366,7 @@ std::optional<Address> PeerAddress(const State& state, NodeId node);
 const RegisterValue* CommittedValue(const State& state);  // nullptr: none
 bool IsCoordinator(const State& state);
 // Is the lease of the committed epoch held here at this moment?
-bool HoldsLease(const State& state, Instant now);
+bool HoldsLease(const State& state, Instant now, const Policy& policy = Policy{});
 bool GateOpen(const State& state, Instant now, const Policy& policy = Policy{});
 // May this node's WAL be continued by the primary of the committed epoch?
 bool MayFollow(const State& state);

@@ -96,9 +96,9 @@ struct BootDecision {
   std::string reason;              // kQuarantined: why, and what to do, one sentence each
   bool write_marker = false;       // kConfigured, but the marker is lost: write `marker` again
   // kConfigured, on another machine or file system than before: no vote until a majority of the
-  // other voters, or an operator, confirms that this is the node's newest and only disk. `durable`
-  // holds the new surroundings already.
+  // other voters, or an operator, confirms that this is the node's newest and only disk.
   bool suspect = false;
+  bool expelled = false;  // kQuarantined by its cluster: only a new copy may join again
 };
 
 // States of a node (design, section 3): pure, so that every row of the table is a unit test.

@@ -79,6 +79,7 @@ void Fields(auto& io, Of<RegisterValue> auto& v) {
   io(v.voters_since);
   io(v.primary_boot);
   io(v.lease_ttl_ms);
+  io(v.longest_ttl_ms);
   io(v.drift_permille);
   io(v.mode);
   io(v.paused);
@@ -122,6 +123,7 @@ void Fields(auto& io, Of<NodeStatus> auto& v) {
   io(v.server_version_num);
   io(v.fenced);
   io(v.suspect);
+  io(v.promised);
   io.Text(v.slot, kMaxNameBytes);
   io.Text(v.version, kMaxNameBytes);
   io.Text(v.problem, kMaxProblemBytes);
@@ -227,6 +229,7 @@ void Fields(auto& io, Of<Recalled> auto& v) {
   io(v.incarnation);
   io(v.boot);
   io(v.ballot);
+  io(v.alive);
 }
 void Fields(auto& io, Of<Status> auto& v) { io(v.status); }
 void Fields(auto& io, Of<Create> auto& v) { io(v.written); }

@@ -159,6 +159,8 @@ std::string Validate(const RegisterValue& value) {
     return wrong;
   if (value.lease_ttl_ms < kShortestTtlMs || value.lease_ttl_ms > kLongestTtlMs)
     return "the lease is too short or too long";
+  if (value.longest_ttl_ms < value.lease_ttl_ms || value.longest_ttl_ms > kLongestTtlMs)
+    return "its longest lease is shorter than its lease";
   if (value.drift_permille > kMaxDriftPermille) return "the drift bound is too large";
   if (value.former_clusters.size() > kMaxFormerClusters) return "it names too many former clusters";
   if (value.durability == Durability::kAsync && value.sync != SyncSet{})

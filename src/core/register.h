@@ -100,7 +100,8 @@ struct RegisterValue {
   Version voters_since;       // the write that began the newest change of voters
   BootCount primary_boot;     // start of the primary's worker that wrote last (rule 6)
   std::uint32_t lease_ttl_ms = 2000;
-  std::uint32_t drift_permille = 100;  // rho of rule 2
+  std::uint32_t longest_ttl_ms = 2000;  // of any lease of this epoch
+  std::uint32_t drift_permille = 100;   // rho of rule 2
   Mode mode = Mode::kAutomatic;
   bool paused = false;  // no automatic failover; everything else as ever
   Durability durability = Durability::kQuorum;

@@ -56,6 +56,7 @@ struct NodeStatus {
   std::uint32_t server_version_num = 0;       // as PostgreSQL's server_version_num
   EpochId fenced;                             // durable fence of this node; zero: never
   bool suspect = false;                       // does not vote, see core/durable.h
+  Ballot promised;                            // durable, of this node
   std::string slot;                           // primary_slot_name, empty: none
   std::string version;                        // of orchestra
   std::string problem;  // first thing a human should know; at most kMaxProblemBytes
