@@ -37,18 +37,52 @@ std::string Disagreement(const Marker& marker, const Durable& durable) {
   return "";
 }
 
+// The same disk by all that is in it, but in other surroundings: block by block copies look so, and
+// so does a disk that was moved on purpose.
+bool Moved(const Identity& identity, const Surroundings& found) {
+  const auto differ = [](std::uint64_t was, std::uint64_t is) {
+    return was != 0 && is != 0 && was != is;
+  };
+  return differ(identity.machine, found.machine) || differ(identity.device, found.device);
+}
+
+BootDecision Configured(Durable durable, std::optional<Marker> marker, const Surroundings& found) {
+  BootDecision decision;
+  decision.phase = Phase::kConfigured;
+  decision.marker = std::move(marker);
+  decision.suspect = Moved(durable.identity, found);
+  if (durable.identity.machine == 0) durable.identity.machine = found.machine;
+  if (durable.identity.device == 0) durable.identity.device = found.device;
+  decision.durable = std::move(durable);
+  return decision;
+}
+
 BootDecision Quarantine(std::optional<Marker> marker, const std::string& why) {
-  return {Phase::kQuarantined, std::nullopt, std::move(marker),
-          "This node has no valid vote: " + why + "." + kWhatToDo};
+  BootDecision decision;
+  decision.phase = Phase::kQuarantined;
+  decision.marker = std::move(marker);
+  decision.reason = "This node has no valid vote: " + why + "." + kWhatToDo;
+  return decision;
 }
 
 // A committed register is written before its marker: a crash in between must not leave a node that
 // votes in its cluster and is not gated by it.
-BootDecision FromVote(Durable durable) {
+BootDecision FromVote(Durable durable, const Surroundings& found) {
   if (!durable.committed) return {Phase::kPending, std::move(durable), {}, ""};
   const RegisterValue& value = *durable.committed->value;
   const Marker marker{value.cluster_id, value.system_identifier, value.cluster_name};
-  return {Phase::kConfigured, std::move(durable), marker, "", true};
+  BootDecision decision = Configured(std::move(durable), marker, found);
+  decision.write_marker = true;
+  return decision;
+}
+
+BootDecision Expelled(const Marker& marker, const std::string& why) {
+  BootDecision decision;
+  decision.phase = Phase::kQuarantined;
+  decision.marker = marker;
+  decision.reason = ExpelledText(why);
+  decision.expelled = true;
+  return decision;
 }
 
 BootDecision WithoutMarker(const Surroundings& found) {
@@ -59,12 +93,18 @@ BootDecision WithoutMarker(const Surroundings& found) {
     wrong = "the vote file is damaged (" + *unreadable + ")";
   else
     wrong = Foreign(std::get<Durable>(vote).identity, found);
-  if (wrong.empty()) return FromVote(std::get<Durable>(std::move(vote)));
+  if (wrong.empty()) return FromVote(std::get<Durable>(std::move(vote)), found);
   return {Phase::kUnconfigured, std::nullopt, std::nullopt,
           "A vote file without the file orchestra/cluster is ignored: " + wrong + "."};
 }
 
 }  // namespace
+
+std::string ExpelledText(const std::string& why) {
+  return "This node takes no part any more: " + why +
+         ". To bring it back, make it anew as a copy of the primary, with orchestra.seeds and the "
+         "cluster's secret.";
+}
 
 const char* NameOf(Phase phase) {
   switch (phase) {
@@ -104,8 +144,9 @@ BootDecision DecideBoot(const Surroundings& found) {
   auto& durable = std::get<Durable>(vote);
   std::string wrong = Foreign(durable.identity, found);
   if (wrong.empty()) wrong = Disagreement(*marker, durable);
+  if (wrong.empty() && !durable.expelled.empty()) return Expelled(*marker, durable.expelled);
   if (!wrong.empty()) return Quarantine(marker, wrong);
-  return {Phase::kConfigured, std::move(durable), std::move(marker), ""};
+  return Configured(std::move(durable), std::move(marker), found);
 }
 
 }  // namespace orchestra

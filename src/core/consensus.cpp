@@ -1,5 +1,7 @@
 #include "core/consensus.h"
 
+#include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "core/machine.h"
@@ -60,6 +62,18 @@ const char* NoteName(NoteKind kind) {
       return "unfenced";
     case NoteKind::kCreationFailed:
       return "creation_failed";
+    case NoteKind::kRegisterChanged:
+      return "register_changed";
+    case NoteKind::kLeaseReleased:
+      return "lease_released";
+    case NoteKind::kIdentitySuspect:
+      return "identity_suspect";
+    case NoteKind::kIdentityConfirmed:
+      return "identity_confirmed";
+    case NoteKind::kPeerRefused:
+      return "peer_refused";
+    case NoteKind::kForced:
+      return "forced_recovery";
   }
   return "unknown";
 }
@@ -88,6 +102,8 @@ State Boot(const BootDecision& decision, Instant now, std::uint64_t seed, const 
   s.marker = decision.marker;
   s.random = seed | 1;
   s.started = s.led_since = s.leased_at = s.heartbeat_sent = s.status_sent = now;
+  s.suspect = decision.suspect && policy.suspect_is_mute;
+  s.expelled = decision.expelled;
   if (decision.durable) {
     s.durable = *decision.durable;
     s.durable.boot_count.value++;
@@ -96,7 +112,9 @@ State Boot(const BootDecision& decision, Instant now, std::uint64_t seed, const 
                                  : s.durable.accepted ? s.durable.accepted->value.get()
                                                       : nullptr;
     const std::uint32_t drift = value ? value->drift_permille : 100;
-    const Timers t = TimersFor(s.durable.max_ttl_granted_ms, drift, Policy{});
+    const std::uint32_t ttl_ms =
+        policy.longest_ttl_held || !value ? s.durable.max_ttl_granted_ms : value->lease_ttl_ms;
+    const Timers t = TimersFor(ttl_ms, drift, Policy{});
     s.hold_until = now + t.hold_off;  // rule 3
     const auto span = static_cast<std::uint64_t>((t.election_max - t.election_min).count()) + 1;
     s.election_at = now + t.election_min + Micros{static_cast<Micros::rep>(s.random % span)};
@@ -126,6 +144,14 @@ void Machine::Handle(const Event& event) {
         if constexpr (std::is_same_v<E, CreateCluster>) OnCreateCluster(e);
         if constexpr (std::is_same_v<E, AbandonCreation>) s_.creating.reset();
         if constexpr (std::is_same_v<E, Introduced>) s_.introduced = e;
+        if constexpr (std::is_same_v<E, Command>) OnCommand(e);
+        if constexpr (std::is_same_v<E, AbandonCommand>) s_.command.reset();
+        if constexpr (std::is_same_v<E, ReleaseLease>) ReleaseByCall();
+        if constexpr (std::is_same_v<E, ForceRecovery>) Force(e);
+        if constexpr (std::is_same_v<E, ConfirmIdentity>) {
+          Confirm("an operator");
+          s_.answer = CommandAnswer{e.id, true, "this node votes"};
+        }
       },
       event);
   // What a node says to itself counts at once: it is persisted with this very step.
@@ -140,7 +166,9 @@ void Machine::Handle(const Event& event) {
 void Machine::OnTick() {
   CreationTick();
   JoinTick();
+  CommandTick();
   if (!Configured()) return;
+  if (s_.suspect) return RecallTick();
   FollowTick();
   if (AmVoter()) ElectionTick();
   if (Leading()) CoordinatorTick();
@@ -160,18 +188,30 @@ static bool Telling(const NodeStatus& a, const NodeStatus& b) {
 
 void Machine::OnObserved(const LocalView& view) {
   const bool telling = Telling(s_.view.status, view.status);
-  s_.view = view;
+  const LocalView before = std::exchange(s_.view, view);
+  s_.view.status.promised = s_.durable.promised;
+  s_.view.status.suspect = s_.suspect;
   if (!Configured()) return;
   if (s_.peers.size() < kMaxMembers || s_.peers.contains(Me())) {
     PeerView& mine = s_.peers[Me()];
-    mine.status = view.status;
+    mine.status = s_.view.status;
     mine.status_at = now_;
   }
   if (telling) {
     s_.status_sent = now_;
-    SendMembers(Status{view.status});
+    SendMembers(Status{s_.view.status});
   }
-  HolderTick();
+  WatchStandbys(before);
+  if (!s_.suspect) HolderTick();
+}
+
+bool Machine::FromMember(const Received& received, const RegisterValue& value) const {
+  if (received.cluster != value.cluster_id) return false;
+  const NodeId from = received.envelope.from;
+  // A candidate may be told of voters that its own register does not know yet (rule 7).
+  return FindMember(value, from) != nullptr ||
+         (s_.adopting && FindMember(*s_.adopting->value, from) != nullptr) ||
+         (s_.durable.accepted && FindMember(*s_.durable.accepted->value, from) != nullptr);
 }
 
 bool Machine::Admitted(const Received& received) const {
@@ -179,32 +219,45 @@ bool Machine::Admitted(const Received& received) const {
   const RegisterValue* value = Value();
   const bool join = std::holds_alternative<Join>(e.message);
   const bool create = std::holds_alternative<Create>(e.message);
+  const bool commit = std::holds_alternative<Commit>(e.message);
   // A node learns its id from Create, a clone from Commit: before that it cannot compare.
   const bool compares = e.to != kNoNode && Me() != kNoNode && !create;
   if (compares && e.to != Me()) return false;
+  const bool created = s_.creating && received.cluster == s_.creating->value.cluster_id &&
+                       std::holds_alternative<Accepted>(e.message);
   switch (s_.phase) {
     case Phase::kUnconfigured:
-      return join || create || std::holds_alternative<Commit>(e.message) ||
-             (s_.creating && received.cluster == s_.creating->value.cluster_id &&
-              std::holds_alternative<Accepted>(e.message));
+      return join || create || commit || created;
     case Phase::kPending:
-      return join || create || (value && received.cluster == value->cluster_id) ||
-             (s_.creating && received.cluster == s_.creating->value.cluster_id &&
-              std::holds_alternative<Accepted>(e.message));
+      return join || create || (value && received.cluster == value->cluster_id) || created;
     case Phase::kConfigured:
       if (join) return received.cluster.value == 0 || received.cluster == value->cluster_id;
-      return !create && received.cluster == value->cluster_id &&
-             FindMember(*value, e.from) != nullptr;
+      // A node of another configuration may be ahead: a commit tells it apart by itself.
+      return !create &&
+             (FromMember(received, *value) || (commit && received.cluster == value->cluster_id));
     case Phase::kQuarantined:
-      return s_.marker && std::holds_alternative<Commit>(e.message);
+      return s_.marker && commit;
   }
   return false;
 }
 
 void Machine::OnReceived(const Received& received) {
-  if (Admitted(received)) return OnMessage(received.envelope);
-  if (const Join* join = std::get_if<Join>(&received.envelope.message))
+  const Message& message = received.envelope.message;
+  if (Admitted(received)) {
+    if (!Trusted(received)) return;
+    // A node that may be a copy only asks what the others remember of it (rule 9).
+    if (s_.suspect && !std::holds_alternative<Recalled>(message)) return;
+    return OnMessage(received.envelope);
+  }
+  if (const Join* join = std::get_if<Join>(&message))
     if (IsCoordinator(s_)) Decline(*join);  // a clone of another cluster
+  const auto* commit = std::get_if<Commit>(&message);
+  if (!commit || !Configured()) return;
+  const RegisterValue& theirs = *commit->written.value;
+  if (std::find(theirs.former_clusters.begin(), theirs.former_clusters.end(),
+                Value()->cluster_id) != theirs.former_clusters.end())
+    Expel("a forced recovery on " + NameOf(theirs, theirs.primary) + " ended the cluster that " +
+          "this node belongs to");
 }
 
 void Machine::OnMessage(const Envelope& envelope) {
@@ -213,6 +266,7 @@ void Machine::OnMessage(const Envelope& envelope) {
 
 void Machine::On(NodeId from, const Status& m) {
   if (!Configured()) return;
+  if (m.status.suspect) return;
   PeerView& peer = s_.peers[from];  // bounded: only members are admitted
   peer.status = m.status;
   peer.status_at = now_;
@@ -226,20 +280,22 @@ const RegisterValue* Machine::Value() const {
   return nullptr;
 }
 
+const RegisterValue* Machine::NewestValue() const {
+  const auto& [committed, accepted] = std::tie(s_.durable.committed, s_.durable.accepted);
+  if (!accepted || (committed && committed->write >= accepted->write)) return Value();
+  return accepted->value.get();
+}
+
 bool Machine::AmVoter() const {
-  const RegisterValue* value = Value();
-  return value && (Configured() || s_.phase == Phase::kPending) && IsVoter(*value, Me());
+  const RegisterValue* value = NewestValue();
+  return value && (Configured() || s_.phase == Phase::kPending) && !s_.suspect &&
+         HasVote(*value, Me());
 }
 
 Timers Machine::T() const {
   const RegisterValue* value = Value();
   return value ? TimersFor(value->lease_ttl_ms, value->drift_permille, policy_)
                : TimersFor(2000, 100, policy_);
-}
-
-std::size_t Machine::MajorityOf() const {
-  const RegisterValue* value = Value();
-  return Majority(value ? VoterCount(*value) : 1);
 }
 
 std::uint64_t Machine::Random() {  // xorshift64 (Marsaglia 2003)
@@ -257,10 +313,10 @@ void Machine::Send(NodeId to, Message message) {
 }
 
 void Machine::SendVoters(const Message& message) {
-  const RegisterValue* value = Value();
+  const RegisterValue* value = NewestValue();
   if (!value) return;
   for (const Member& member : value->members)
-    if (member.voter) Send(member.id, message);
+    if (HasVote(*value, member.id)) Send(member.id, message);
 }
 
 void Machine::SendMembers(const Message& message) {
@@ -279,77 +335,6 @@ void Machine::Tell(NoteKind kind, EpochId epoch, NodeId node, std::string reason
 std::string Machine::Name(NodeId id) const {
   const RegisterValue* value = Value();
   return value ? NameOf(*value, id) : NameOf(RegisterValue{}, id);
-}
-
-// ---------------------------------------------------------------- questions
-
-NodeId Self(const State& state) {
-  if (state.creating) return state.creating->identity.node;
-  return state.durable.identity.node;
-}
-
-std::optional<Address> PeerAddress(const State& state, NodeId node) {
-  const RegisterValue* values[] = {
-      state.creating ? &state.creating->value : nullptr, CommittedValue(state),
-      state.durable.accepted ? state.durable.accepted->value.get() : nullptr};
-  for (const RegisterValue* value : values) {
-    if (!value) continue;
-    if (const Member* member = FindMember(*value, node)) return member->peer;
-  }
-  return std::nullopt;
-}
-
-const RegisterValue* CommittedValue(const State& state) {
-  return state.durable.committed ? state.durable.committed->value.get() : nullptr;
-}
-
-bool IsCoordinator(const State& state) {
-  return state.role == Role::kCoordinator && state.proposal_committed;
-}
-
-bool HoldsLease(const State& state, Instant now) {
-  const RegisterValue* value = CommittedValue(state);
-  return value && state.lease_epoch == value->epoch && value->primary == Self(state) &&
-         state.lease_epoch != EpochId{} && BeforeOnEveryClock(now, state.lease_until);
-}
-
-Topology TopologyOf(const State& state, Instant now) {
-  Topology t;
-  const RegisterValue* value = CommittedValue(state);
-  if (!value) return t;
-  const Timers timers = TimersFor(value->lease_ttl_ms, value->drift_permille, Policy{});
-  const bool leading = IsCoordinator(state);
-  // A coordinator goes by the answers to its own heartbeat, others by the last Status.
-  const Micros patience = leading ? timers.heartbeat * 3 : Micros{std::chrono::seconds(2)};
-  auto reachable = [&](NodeId id) {
-    if (id == Self(state)) return true;
-    auto it = state.peers.find(id);
-    if (leading && Since(now, state.led_since) < patience) return true;  // not asked long enough
-    if (it == state.peers.end()) return false;
-    const std::optional<Instant>& at = leading ? it->second.heard_at : it->second.status_at;
-    return at && Since(now, *at) < patience;
-  };
-  for (const Member& member : value->members) {
-    const bool here = reachable(member.id);
-    if (member.id != Self(state)) {
-      t.others++;
-      if (here) t.others_reachable++;
-    }
-    if (member.id == value->primary) {
-      t.primary_reachable = here;
-      continue;
-    }
-    t.standbys++;
-    if (!here) continue;
-    t.standbys_reachable++;
-    auto it = state.peers.find(member.id);
-    if (it != state.peers.end() && it->second.status.receiver == ReceiverState::kStreaming)
-      t.standbys_streaming++;
-  }
-  t.lease_ttl = timers.ttl;
-  t.lease_lapsed = leading && state.lease_lapsed;
-  t.without_lease = leading ? Since(now, state.leased_at) : Micros{0};
-  return t;
 }
 
 }  // namespace orchestra

@@ -28,7 +28,7 @@ namespace orchestra {
 
 // ---------------------------------------------------------------- events
 
-struct Tick {};  // at least every Timers::tick
+struct Tick {};    // at least every Timers::tick
 struct Received {  // authenticated by the caller
   Envelope envelope;
   ClusterId cluster;
@@ -74,9 +74,9 @@ struct ForceRecovery {
 struct ConfirmIdentity {
   std::uint64_t id = 0;
 };
-using Event = std::variant<Tick, Received, Observed, WalEndRead, CreateCluster, AbandonCreation,
-                           Introduced, Command, AbandonCommand, ReleaseLease, ForceRecovery,
-                           ConfirmIdentity>;
+using Event =
+    std::variant<Tick, Received, Observed, WalEndRead, CreateCluster, AbandonCreation, Introduced,
+                 Command, AbandonCommand, ReleaseLease, ForceRecovery, ConfirmIdentity>;
 
 // ---------------------------------------------------------------- actions
 
@@ -146,8 +146,8 @@ struct Duties {
   NodeId upstream;               // else: whom to follow; kNoNode: whatever primary_conninfo says
   Address upstream_server;
   EpochId upstream_epoch;
-  std::optional<std::uint64_t> scan;    // read the end of WAL once the receiver is quiet
-  std::optional<EpochId> promote;       // leave recovery
+  std::optional<std::uint64_t> scan;  // read the end of WAL once the receiver is quiet
+  std::optional<EpochId> promote;     // leave recovery
   // Enforce these S and k, and report the generation once every process of the server does.
   std::optional<std::uint64_t> sync_generation;
   std::vector<std::string> sync_names;
@@ -179,8 +179,9 @@ struct Asking {
   Change change;
   Instant since{};  // of a primary's own: unanswered since
   std::optional<Instant> asked_at;
-  Instant until{};  // of a Command: the end of its patience
-  Version base;     // of a primary's own: the version that it is about
+  Instant until{};      // of a Command: the end of its patience
+  Version base;         // of a primary's own: the version that it is about
+  std::string held_up;  // of a Command: why not yet, as the coordinator said
 };
 
 struct PeerView {
@@ -292,7 +293,7 @@ struct State {
     std::uint64_t id = 0;
     WriteId write;
   };
-  std::vector<Owed> owed;  // replies for when the write is committed
+  std::vector<Owed> owed;     // replies for when the write is committed
   Instant leased_at{};        // last moment at which a majority was not known to be without promise
   bool lease_lapsed = false;  // a majority of voters is known to be without a promise
   Failover failover;
@@ -323,6 +324,7 @@ struct State {
   bool barrier_passed = false;
   SyncSet setting;  // what PostgreSQL is told to enforce (S_setting, k_setting)
   std::uint64_t setting_generation = 0;  // of `setting`; grows with every change of it
+  std::uint64_t settings_made = 0;
   bool setting_proven = false;     // a setting of this epoch is effective
   bool setting_effective = false;  // `setting` is
   bool shrinking = false;          // `setting` is ahead of the register

@@ -1,6 +1,8 @@
 // The coordinator's register writes and heartbeat (rule 1), and Request/Reply (rule 6).
+#include <algorithm>
 #include <utility>
 
+#include "core/change.h"
 #include "core/machine.h"
 
 namespace orchestra {
@@ -29,15 +31,16 @@ void Machine::On(NodeId from, const Accepted& m) {
     return;
   }
   if (!Leading() || s_.proposal_committed || m.write != s_.proposal->write) return;
-  if (!IsVoter(*s_.proposal->value, from)) return;
   s_.proposal_acks.insert(from);
-  if (s_.proposal_acks.size() >= MajorityOf()) ProposalCommitted();
+  if (Quorum(*s_.proposal->value, s_.proposal_acks)) ProposalCommitted();
 }
 
 void Machine::ProposalCommitted() {
   const RegisterValue* old = CommittedValue(s_);
   const bool new_epoch = !old || old->epoch != s_.proposal->value->epoch;
   s_.proposal_committed = true;
+  s_.commit_seq = s_.heartbeat_seq + 1;
+  s_.joint_since.reset();
   if (new_epoch) {  // rule 8: the time without a lease counts from the commit of the epoch
     s_.leased_at = now_;
     s_.lease_lapsed = false;
@@ -46,27 +49,30 @@ void Machine::ProposalCommitted() {
            "accepted by a majority of voters", "it leaves recovery", s_.aftermath.recovery);
   }
   Heartbeat();
+  for (const State::Owed& owed : std::exchange(s_.owed, {}))
+    if (owed.write == s_.proposal->write) Answer(owed.to, owed.id, Verdict::kDone, "");
 }
 
 void Machine::On(NodeId from, const HeartbeatAck& m) {
   if (!Leading() || m.ballot != s_.ballot) return;
   PeerView& peer = s_.peers[from];
   peer.heard_at = now_;
+  peer.heard_seq = std::max(peer.heard_seq, m.seq);
   peer.promise_live = m.promise_live;
   peer.fenced = m.fenced;
 }
 
-std::size_t Machine::VotersHeard(Micros within) const {
-  std::size_t heard = 0;
+bool Machine::HearsQuorum(Micros within) const {
+  std::set<NodeId> heard;
   for (const auto& [id, peer] : s_.peers)
-    if (peer.heard_at && Since(now_, *peer.heard_at) < within && IsVoter(*s_.proposal->value, id))
-      heard++;
-  return heard;
+    if (peer.heard_at && Since(now_, *peer.heard_at) < within) heard.insert(id);
+  return Quorum(*s_.proposal->value, heard);
 }
 
 void Machine::CoordinatorTick() {
   const Timers t = T();
-  if (VotersHeard(t.election_max) < MajorityOf() && Since(now_, s_.led_since) > t.election_max) {
+  const bool deaf = !HearsQuorum(t.election_max) && Since(now_, s_.led_since) > t.election_max;
+  if (deaf && policy_.deaf_steps_down) {
     Follow();  // a deaf coordinator must not suppress elections
     return;
   }
@@ -75,22 +81,15 @@ void Machine::CoordinatorTick() {
   WatchLease();
   FailoverTick();
   AftermathTick();
+  VotersTick();
+  SayFarewell();
   HandOver();
 }
 
-// A primary's death must not take the coordinator with it: once all is quiet, a coordinator that
-// is the primary steps aside for a healthy voting standby. Losing the coordinator stops no write.
-void Machine::HandOver() {
-  const RegisterValue& value = *s_.proposal->value;
-  const Timers t = T();
-  if (value.primary != Me() || !value.active || s_.failover.stage != Failover::Stage::kNone ||
-      !s_.aftermath.recovery.empty() || Since(now_, s_.led_since) < 2 * t.election_max)
-    return;
-  for (const auto& [id, peer] : s_.peers)
-    if (id != Me() && IsVoter(value, id) && peer.heard_at &&
-        Since(now_, *peer.heard_at) < 2 * t.heartbeat &&
-        peer.status.receiver == ReceiverState::kStreaming)
-      return Follow();
+// ---------------------------------------------------------------- requests (rule 6)
+
+void Machine::Answer(NodeId to, std::uint64_t id, Verdict verdict, std::string reason) {
+  if (s_.proposal_committed) Send(to, Reply{id, verdict, std::move(reason), *s_.proposal});
 }
 
 void Machine::On(NodeId from, const Request& m) {
@@ -99,28 +98,31 @@ void Machine::On(NodeId from, const Request& m) {
   const bool fresh = from == Me() || (m.heard == s_.ballot && m.heard_seq + 4 >= s_.heartbeat_seq);
   if (!fresh) return;
   const RegisterValue& value = *s_.proposal->value;
-  const bool applies = value.primary == from && value.epoch == m.epoch && value.version == m.base &&
-                       !value.active && m.timeline != TimelineId{};
-  if (!applies) {
-    Send(from, Reply{*s_.proposal});
-    return;
+  const bool own = IsPrimarysOwn(m.change);
+  if (!own && s_.failover.stage != Failover::Stage::kNone)
+    return Answer(from, m.id, Verdict::kMoved, "a failover is under way");
+  auto outcome = Changed(value, from, m);
+  if (const auto* refusal = std::get_if<Refusal>(&outcome))
+    return Answer(from, m.id, refusal->verdict, refusal->reason);
+  RegisterValue& next = std::get<RegisterValue>(outcome);
+  if (std::string unwise = Unwise(m.change); !unwise.empty())
+    return Answer(from, m.id, Verdict::kMoved, unwise);
+  if (const auto* failover = std::get_if<StartFailover>(&m.change)) {
+    BeginFailover("ByCall", "asked for on " + Name(from));
+    s_.failover.wanted = failover->target;
+    return Answer(from, m.id, Verdict::kDone, "");
   }
-  RegisterValue next = value;
-  next.version.value++;
-  next.active = true;
-  next.timeline = m.timeline;
-  next.target_branch.reset();
-  if (next.lineage.empty() || next.lineage.back().timeline != m.timeline) {
-    next.lineage.push_back({m.timeline, value.epoch});
-    if (next.lineage.size() > kMaxLineage) next.lineage.erase(next.lineage.begin());
-  }
+  if (next == value) return Answer(from, m.id, Verdict::kDone, "");
+  if (!own)
+    Tell(NoteKind::kRegisterChanged, value.epoch, kNoNode,
+         TextOf(value, m.change) + ", asked for on " + Name(from),
+         "version " + std::to_string(next.version.value));
+  if (const auto* removed = std::get_if<RemoveMember>(&m.change))
+    s_.farewell = {FindMember(value, removed->node)->peer, 10};
   Propose(std::move(next));
-}
-
-void Machine::On(NodeId, const Reply& m) {
-  if (!Configured()) return;
-  Learn(m.committed);
-  if (s_.asked_since) s_.asked_since = now_;
+  // Unless it was committed at once (a lone voter).
+  if (s_.proposal_committed) return Answer(from, m.id, Verdict::kDone, "");
+  if (s_.owed.size() < kMaxMembers) s_.owed.push_back({from, m.id, s_.proposal->write});
 }
 
 }  // namespace orchestra

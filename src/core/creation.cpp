@@ -2,6 +2,7 @@
 //
 // Creation changes nothing that gates anybody until every named voter has stored version 1: the
 // others are merely pending until the creator, last of all, stores it too and commits it.
+#include <algorithm>
 #include <utility>
 
 #include "core/machine.h"
@@ -21,6 +22,14 @@ void Machine::OnCreateCluster(const CreateCluster& create) {
     return;
   }
   s_.creating = create;
+  s_.creating->value.primary_boot = BootCount{1};  // see CreationDone
+  for (Member& member : s_.creating->value.members) {
+    auto hello = s_.hellos.find(member.name);
+    if (member.id == create.identity.node)
+      member.incarnation = create.identity.incarnation;
+    else if (hello != s_.hellos.end())
+      member.incarnation = hello->second.join.incarnation;
+  }
   s_.create_acks.clear();
   s_.create_sent = Instant{};
   CreationTick();
@@ -83,6 +92,7 @@ void Machine::On(NodeId from, const Create& m) {
     d = Durable{};
     d.identity = s_.introduced->identity;
     d.identity.node = me->id;
+    if (me->incarnation != Incarnation{}) d.identity.incarnation = me->incarnation;
     d.boot_count = BootCount{1};
     d.promised = m.written.write.ballot;
     d.accepted = m.written;
@@ -98,7 +108,7 @@ void Machine::On(NodeId from, const Create& m) {
 void Machine::JoinTick() {
   if (!s_.introduced || Configured()) return;
   if (Since(now_, s_.join_answered) > std::chrono::seconds(5)) s_.join_problem.clear();
-  const bool clone = s_.phase == Phase::kQuarantined && s_.marker;
+  const bool clone = s_.phase == Phase::kQuarantined && s_.marker && !s_.expelled;
   if (s_.phase == Phase::kQuarantined && !clone) return;
   if (s_.view.status.db != DbState::kStandby) return;
   if (Since(now_, s_.join_sent) < std::chrono::seconds(1)) return;
@@ -115,22 +125,39 @@ void Machine::On(NodeId, const Join& m) {
   }
   if (!IsCoordinator(s_) || s_.failover.stage != Failover::Stage::kNone) return;
   const RegisterValue& value = *s_.proposal->value;
-  // A live incumbent keeps its name; a full register takes no more.
-  if (m.system_identifier != value.system_identifier || FindMember(value, m.wanted.name) ||
-      value.members.size() >= kMaxMembers) {
-    Decline(m);
-    return;
-  }
-  if (!value.active) return;
+  if (m.system_identifier != value.system_identifier) return Decline(m);
   RegisterValue next = value;
   next.version.value++;
   Member member = m.wanted;
-  member.id = NodeId{static_cast<std::uint16_t>(next.members.back().id.value + 1)};
-  member.voter = false;
-  next.members.push_back(member);
-  if (!Validate(next).empty()) return;
+  member.voter = member.sync_candidate = false;
+  member.kind = MemberKind::kData;
+  member.incarnation = m.incarnation;
+  if (const Member* namesake = FindMember(value, m.wanted.name)) {
+    if (!MayReplace(*namesake, m)) return Decline(m);
+    member.id = namesake->id;
+    for (Member& each : next.members)
+      if (each.id == member.id) each = member;
+  } else {
+    if (value.members.size() >= kMaxMembers) return Decline(m);
+    next.highest_id = std::max(next.highest_id, next.members.back().id.value);
+    member.id = NodeId{++next.highest_id};
+    next.members.push_back(member);
+  }
+  if (!value.active || !Validate(next).empty()) return;
   Tell(NoteKind::kJoined, value.epoch, kNoNode, member.name + " becomes a member without a vote");
   Propose(std::move(next));
+}
+
+// A member that was made anew takes its own place, if nothing is counted on it and nobody else
+// lives there: a live incumbent keeps its name.
+bool Machine::MayReplace(const Member& namesake, const Join& m) const {
+  const RegisterValue& value = *s_.proposal->value;
+  auto it = s_.peers.find(namesake.id);
+  const bool alive = it != s_.peers.end() && it->second.status_at &&
+                     Since(now_, *it->second.status_at) < kIncumbentLives;
+  return namesake.incarnation != m.incarnation && !HasVote(value, namesake.id) && !alive &&
+         namesake.id != value.primary && namesake.peer == m.wanted.peer &&
+         namesake.server == m.wanted.server && namesake.kind == MemberKind::kData;
 }
 
 // The register tells a node that it does not name why.
@@ -158,13 +185,14 @@ std::string Machine::JoinProblem(const RegisterValue& value) const {
 // A clone that asked to join learns that the register names it. A voter that lost its vote file is
 // named too, but must not vote again: it stays quarantined.
 void Machine::BecomeMember(const Written& w) {
-  if (!s_.introduced) return;
+  if (!s_.introduced || s_.expelled) return;
   s_.join_problem = JoinProblem(*w.value);
   s_.join_answered = now_;
   if (s_.view.status.db != DbState::kStandby) return;
   if (!s_.join_problem.empty()) return;
   for (const Member& member : w.value->members) {
-    if (!NamesMe(member) || member.voter) continue;
+    if (!NamesMe(member) || HasVote(*w.value, member.id)) continue;
+    if (member.incarnation != s_.introduced->identity.incarnation) continue;
     Durable& d = Write();
     d = Durable{};
     d.identity = s_.introduced->identity;

@@ -43,8 +43,8 @@ struct Durable {
   std::optional<Written> committed;
   EpochId fenced;  // WAL and leases of this epoch and older ones are refused
   std::uint32_t max_ttl_granted_ms = 0;
-  EpochId wal_epoch;    // newest epoch whose WAL this node wrote or received
-  EpochId wrote_epoch;  // newest epoch that let this server leave recovery; zero: never
+  EpochId wal_epoch;              // newest epoch whose WAL this node wrote or received
+  EpochId wrote_epoch;            // newest epoch that let this server leave recovery; zero: never
   std::vector<PeerMemory> peers;  // sorted by node
   std::string expelled;           // why this node may take no part any more; empty: it may
   friend bool operator==(const Durable&, const Durable&) = default;
@@ -88,6 +88,9 @@ enum class Phase : std::uint8_t {
 };
 
 const char* NameOf(Phase phase);  // "configured"
+
+// What a node that was expelled says of itself.
+std::string ExpelledText(const std::string& why);
 
 struct BootDecision {
   Phase phase = Phase::kUnconfigured;

@@ -5,17 +5,18 @@ namespace orchestra {
 
 bool GateOpen(const State& s, Instant now, const Policy& policy) {
   const RegisterValue* value = CommittedValue(s);
-  if (s.phase != Phase::kConfigured || !value || !HoldsLease(s, now)) return false;
+  if (s.phase != Phase::kConfigured || !value || !HoldsLease(s, now, policy)) return false;
   const bool proven = (value->active && s.barrier_passed) || !policy.activation;
   return proven && s.durable.fenced < value->epoch && s.durable.wrote_epoch == value->epoch &&
-         s.view.status.db == DbState::kPrimary &&
-         s.view.sync_effective == value->epoch.value.version;
+         s.view.status.db == DbState::kPrimary && s.setting_proven &&
+         Compatible(s.setting, value->sync) &&
+         (value->primary_boot == s.durable.boot_count || !policy.start_noted);
 }
 
 static void ReceiverDuty(const State& s, const Policy& policy, Duties* d) {
   const RegisterValue* value = CommittedValue(s);
   d->receiver_closed = true;
-  if (!value) return;
+  if (!value || s.suspect) return;
   const bool fenced = s.durable.fenced >= value->epoch;
   if (fenced && !policy.fence_receiver) d->receiver_closed = false;
   if (fenced || s.durable.wal_epoch != value->epoch || !MayFollow(s)) return;
@@ -42,10 +43,10 @@ Duties DutiesOf(const State& s, Instant now, const Policy& policy) {
   if (value->primary != Self(s) || s.durable.fenced >= value->epoch) return d;
   const bool mine = s.durable.wrote_epoch == value->epoch;
   if (mine && !value->active && s.view.status.db == DbState::kStandby) d.promote = value->epoch;
-  if (!mine) return d;
-  d.sync_version = value->epoch.value.version;
-  d.sync_k = value->sync.k;
-  for (NodeId id : value->sync.nodes) d.sync_names.push_back(NameOf(*value, id));
+  if (!mine || s.setting_generation == 0) return d;
+  d.sync_generation = s.setting_generation;
+  d.sync_k = s.setting.k;
+  for (NodeId id : s.setting.nodes) d.sync_names.push_back(NameOf(*value, id));
   return d;
 }
 

@@ -9,9 +9,10 @@ void Machine::ResetElectionTimer() {
   const Timers t = T();
   const auto span = static_cast<std::uint64_t>((t.election_max - t.election_min).count()) + 1;
   Micros wait = t.election_min + Micros{static_cast<Micros::rep>(Random() % span)};
-  // A preference, not a rule: the primary should not judge its own health, so others go first.
-  const RegisterValue* value = Value();
-  if (value && value->primary == Me() && VoterCount(*value) > 1) wait += t.election_max;
+  // A preference, not a rule: voting standbys first, then a witness, then the primary. (That a
+  // standby has just lost its upstream must not delay what is done about it.)
+  const bool standby = s_.view.status.db != DbState::kNone && Value() && Value()->primary != Me();
+  if (!standby) wait += Rank(Me(), s_.view.status) * t.election_max / 2;
   s_.election_at = now_ + wait;
 }
 
@@ -21,6 +22,9 @@ void Machine::Follow() {
          "leads ballot " + ToText(s_.ballot) + " no more");
   s_.role = Role::kFollower;
   s_.preparing = false;
+  s_.adopting.reset();
+  s_.owed.clear();
+  s_.farewell = {};
   s_.proposal.reset();
   s_.proposal_committed = false;
   s_.failover = Failover{};
@@ -41,13 +45,17 @@ void Machine::Campaign(bool as_holder) {
   s_.preparing = false;
   s_.pre_votes.clear();
   s_.promises.clear();
+  s_.adopting.reset();
+  s_.prepared.clear();
   s_.ballot = {std::max(s_.durable.promised.round, s_.highest_round) + 1, Me()};
   ResetElectionTimer();
   SendVoters(PreVote{s_.ballot, as_holder});
 }
 
+// Whoever is asked answers, voter or not: the candidate knows whose answers count, and perhaps
+// newer voters than this node does.
 void Machine::On(NodeId from, const PreVote& m) {
-  if (!AmVoter()) return;
+  if (!Configured() && s_.phase != Phase::kPending) return;
   if (m.ballot.round <= s_.durable.promised.round) {
     Send(from, Nack{s_.durable.promised});
     return;
@@ -55,22 +63,23 @@ void Machine::On(NodeId from, const PreVote& m) {
   const bool hears_coordinator =
       from != Me() && s_.heartbeat_heard && Since(now_, *s_.heartbeat_heard) < T().election_min;
   const bool granted_lease = m.as_holder && s_.durable.accepted &&
-                             s_.durable.accepted->value->primary == from &&
-                             BeforeOnSomeClock(now_, s_.promise_until);
+                             s_.durable.accepted->value->primary == from && PromiseLives();
   if (!hears_coordinator || granted_lease) Send(from, PreVoteOk{m.ballot});
 }
 
 void Machine::On(NodeId from, const PreVoteOk& m) {
   if (s_.role != Role::kCandidate || s_.preparing || m.ballot != s_.ballot) return;
   s_.pre_votes.insert(from);
-  if (s_.pre_votes.size() < MajorityOf() || m.ballot <= s_.durable.promised) return;
+  if (!Quorum(*NewestValue(), s_.pre_votes) || m.ballot <= s_.durable.promised) return;
   s_.preparing = true;
   Write().promised = s_.ballot;
+  for (const Member& member : NewestValue()->members)
+    if (HasVote(*NewestValue(), member.id)) s_.prepared.insert(member.id);
   SendVoters(Prepare{s_.ballot});
 }
 
 void Machine::On(NodeId from, const Prepare& m) {
-  if (!AmVoter()) return;
+  if (!Configured() && s_.phase != Phase::kPending) return;
   const bool own = from == Me() && m.ballot == s_.durable.promised;
   if (m.ballot <= s_.durable.promised && !own) {
     Send(from, Nack{s_.durable.promised});
@@ -81,20 +90,33 @@ void Machine::On(NodeId from, const Prepare& m) {
   Send(from, Promise{m.ballot, s_.durable.accepted});
 }
 
+// Enough promises to lead with `best`: of the voters that this node knows, and of those that the
+// value to be adopted names (rule 7).
+bool Machine::Elected(const std::optional<Written>& best) const {
+  std::set<NodeId> promised;
+  for (const auto& [id, accepted] : s_.promises) promised.insert(id);
+  return Quorum(*NewestValue(), promised) && (!best || Quorum(*best->value, promised));
+}
+
 void Machine::On(NodeId from, const Promise& m) {
   // A ballot is led once: only while this very ballot is being prepared.
-  if (s_.role != Role::kCandidate || !s_.preparing || m.ballot != s_.ballot) return;
-  if (s_.ballot != s_.durable.promised) return;
+  const bool preparing = s_.role == Role::kCandidate && s_.preparing;
+  if ((!preparing && policy_.single_lead) || m.ballot != s_.ballot) return;
+  if (s_.ballot != s_.durable.promised || s_.role == Role::kFollower) return;
   s_.promises[from] = m.accepted;
-  if (s_.promises.size() >= MajorityOf()) Lead();
+  std::optional<Written>& best = s_.adopting;
+  if (!best) best = s_.durable.accepted;
+  if (policy_.adopt_accepted && m.accepted && (!best || m.accepted->write > best->write))
+    best = m.accepted;
+  if (!best) return;
+  for (const Member& member : best->value->members)
+    if (HasVote(*best->value, member.id) && s_.prepared.insert(member.id).second)
+      Send(member.id, Prepare{s_.ballot});
+  if (Elected(best)) Lead();
 }
 
 void Machine::Lead() {
-  std::optional<Written> best = s_.durable.accepted;
-  if (policy_.adopt_accepted)
-    for (const auto& [voter, accepted] : s_.promises)
-      if (accepted && (!best || accepted->write > best->write)) best = accepted;
-  if (!best) return;
+  const Written best = *s_.adopting;
   s_.role = Role::kCoordinator;
   s_.preparing = false;
   s_.failover = Failover{};
@@ -104,13 +126,14 @@ void Machine::Lead() {
   s_.coordinator = Me();
   for (auto& [id, peer] : s_.peers) {
     peer.heard_at.reset();
+    peer.heard_seq = 0;
     peer.promise_live = true;
     peer.fenced = EpochId{};
   }
-  Tell(NoteKind::kCoordinatorElected, best->value->epoch, Me(), "won ballot " + ToText(s_.ballot),
+  Tell(NoteKind::kCoordinatorElected, best.value->epoch, Me(), "won ballot " + ToText(s_.ballot),
        "re-commit the register");
   s_.proposal_committed = false;
-  Propose(*best->value);
+  Propose(*best.value);
 }
 
 void Machine::On(NodeId, const Nack& m) {

@@ -10,34 +10,39 @@ namespace orchestra {
 void Machine::WatchLease() {
   const Timers t = T();
   const EpochId epoch = s_.proposal->value->epoch;
-  std::size_t without = 0;
+  std::set<NodeId> without;
   bool dangling = false;
   for (const auto& [id, peer] : s_.peers) {
     if (!peer.heard_at || Since(now_, *peer.heard_at) >= 5 * t.heartbeat) continue;
     if (peer.fenced >= epoch) dangling = true;
-    if (!peer.promise_live && IsVoter(*s_.proposal->value, id)) without++;
+    if (!peer.promise_live) without.insert(id);
   }
-  s_.lease_lapsed = without >= MajorityOf();
+  s_.lease_lapsed = Quorum(*s_.proposal->value, without) || !policy_.lease_is_veto;
   if (!s_.lease_lapsed) s_.leased_at = now_;
 
   const Finding finding = Analyze(TopologyOf(s_, now_));
   if (s_.failover.stage != Failover::Stage::kNone) return;
-  if (finding.action == FindingAction::kFailover) {
-    StartFailover(NameOf(finding.code), finding.evidence);
-  } else if (dangling) {  // rule 4: no dangling fence
-    StartFailover("DanglingFence", "a node is fenced for the epoch in force");
+  const RegisterValue& value = *s_.proposal->value;
+  const bool by_itself = value.mode == Mode::kAutomatic && !value.paused;
+  if (finding.action == FindingAction::kFailover && by_itself) {
+    BeginFailover(NameOf(finding.code), finding.evidence);
+  } else if (dangling && policy_.complete_fence) {  // rule 4: no dangling fence
+    BeginFailover("DanglingFence", "a node is fenced for the epoch in force");
   } else if (s_.finding_now != finding.code) {
     s_.finding_now = finding.code;
     s_.finding_since = now_;
   } else if (s_.finding_told != finding.code && Since(now_, s_.finding_since) >= t.ttl / 2) {
     if (s_.finding_told || finding.code != FindingCode::kNoProblem)
       Tell(NoteKind::kDetected, epoch, s_.proposal->value->primary,
-           std::string(NameOf(finding.code)) + ": " + finding.evidence, NameOf(finding.action));
+           std::string(NameOf(finding.code)) + ": " + finding.evidence,
+           by_itself      ? NameOf(finding.action)
+           : value.paused ? "paused"
+                          : "mode manual");
     s_.finding_told = finding.code;
   }
 }
 
-void Machine::StartFailover(const std::string& cause, const std::string& evidence) {
+void Machine::BeginFailover(const std::string& cause, const std::string& evidence) {
   const RegisterValue& value = *s_.proposal->value;
   s_.failover = Failover{};
   s_.failover.stage = Failover::Stage::kFenceVoters;
@@ -54,12 +59,14 @@ void Machine::FailoverTick() {
   Failover& f = s_.failover;
   if (f.stage == Failover::Stage::kNone) return;
   const RegisterValue& value = *s_.proposal->value;
-  if (f.version != value.version) {  // compare-and-set: what was counted named an older version
+  if (f.version != value.version &&
+      policy_.recount) {  // compare-and-set: what was counted named an older version
     f.version = value.version;
     f.positions.clear();
     f.enough_at.reset();
   }
-  if (f.stage == Failover::Stage::kFenceVoters && f.voters_fenced.size() >= MajorityOf()) {
+  const bool fenced = Quorum(value, f.voters_fenced) || !policy_.voters_fenced_first;
+  if (f.stage == Failover::Stage::kFenceVoters && fenced) {
     f.stage = Failover::Stage::kCollect;
     f.sent_at = Instant{};
     Tell(NoteKind::kVotersFenced, value.epoch, kNoNode,
@@ -71,7 +78,7 @@ void Machine::FailoverTick() {
     f.sent_at = now_;
     const bool collect = f.stage == Failover::Stage::kCollect;
     for (const Member& member : value.members)
-      if (collect || member.voter)
+      if (collect || HasVote(value, member.id))
         Send(member.id, Fence{s_.ballot, value.version, value.epoch, collect});
   }
   if (f.stage == Failover::Stage::kCollect) Decide();
@@ -82,9 +89,9 @@ void Machine::On(NodeId from, const Fenced& m) {
   if (!IsCoordinator(s_) || f.stage == Failover::Stage::kNone || m.ballot != s_.ballot ||
       m.epoch != s_.proposal->value->epoch)
     return;
-  if (IsVoter(*s_.proposal->value, from)) f.voters_fenced.insert(from);
+  f.voters_fenced.insert(from);
   if (f.stage != Failover::Stage::kCollect || !m.position) return;
-  if (m.version != s_.proposal->value->version) return;
+  if (m.version != s_.proposal->value->version && policy_.recount) return;
   const bool first = !f.positions.contains(from);
   f.positions[from] = *m.position;
   if (first)
@@ -104,8 +111,9 @@ struct Counted {
 
 // How far the node's WAL is WAL of the last active epoch's timeline, or nothing.
 std::optional<Lsn> CountedEnd(const RegisterValue& value, const Basis& basis, NodeId node,
-                              const WalPosition& position) {
-  if (!position.exact) return std::nullopt;
+                              const WalPosition& position, const Policy& policy) {
+  if (!position.exact && policy.exact_only) return std::nullopt;
+  if (!policy.lineage) return position.end;
   // A former primary of an abandoned epoch may be on a branch that nobody else knows.
   if (position.out_of_recovery && node != basis.primary && node != value.primary)
     return std::nullopt;
@@ -122,19 +130,21 @@ std::optional<Lsn> CountedEnd(const RegisterValue& value, const Basis& basis, No
 void Machine::Decide() {
   Failover& f = s_.failover;
   const RegisterValue& value = *s_.proposal->value;
-  const Basis basis = BasisOf(value);
+  Basis basis = BasisOf(value);
+  if (!policy_.basis_quorum) basis.sync = value.sync;
   std::vector<Counted> counted;
   std::size_t of_s = 0;
   bool old_primary = false;
   for (const auto& [node, position] : f.positions) {
-    const std::optional<Lsn> end = CountedEnd(value, basis, node, position);
+    const std::optional<Lsn> end = CountedEnd(value, basis, node, position, policy_);
     if (!end) continue;
     counted.push_back({node, *end});
     if (basis.sync.Has(node)) of_s++;
     if (node == basis.primary) old_primary = true;
   }
   const std::size_t need = basis.sync.nodes.size() - basis.sync.k + 1;  // rule 5 (iii)
-  if (counted.empty() || (of_s < need && !old_primary)) {
+  const bool enough = of_s >= need || old_primary || value.durability == Durability::kAsync;
+  if (counted.empty() || !enough) {
     Blocked("waits for exact ends of WAL: " + std::to_string(of_s) + " of " + std::to_string(need) +
             " needed from the synchronous set, or the old primary's own");
     return;
@@ -156,16 +166,38 @@ void Machine::Decide() {
   for (const Counted& c : counted) {
     const bool far_enough = policy_.highest_target ? c.end == highest : true;
     if (!far_enough || !IsVoter(value, c.node)) continue;
+    if (f.wanted != kNoNode && c.node != f.wanted) continue;
     if (!target || (policy_.highest_target && c.node == value.primary) ||
         (target->node != value.primary && Name(c.node) < Name(target->node)))
       target = &c;
     if (!policy_.highest_target && c.end < target->end) target = &c;
+  }
+  if (!target && f.wanted != kNoNode) {
+    Blocked(Name(f.wanted) + " does not hold the highest counted end of WAL, " + ToText(highest));
+    // A FENCE is never left half done: after a while the best one is taken.
+    if (f.blocked_at && Since(now_, *f.blocked_at) >= 2 * T().ttl) f.wanted = kNoNode;
+    return;
   }
   if (!target) {
     Blocked("no voter holds the highest counted end of WAL, " + ToText(highest));
     return;
   }
   Elect(target->node, f.positions[target->node], basis);
+}
+
+// The candidates that are alive. Commits would wait for the others; they come back by rule 6. Until
+// the epoch is active nothing is counted on it.
+SyncSet Machine::SyncSetFor(const RegisterValue& next, NodeId target) const {
+  const SyncSet full = FullSyncSet(next, target);
+  SyncSet alive;
+  for (const NodeId node : full.nodes) {
+    auto it = s_.peers.find(node);
+    const bool heard = it != s_.peers.end() && it->second.heard_at &&
+                       Since(now_, *it->second.heard_at) < T().election_max;
+    if (heard || s_.failover.positions.contains(node)) alive.nodes.push_back(node);
+  }
+  alive.k = alive.nodes.empty() ? 0 : 1;
+  return alive.nodes.empty() && next.on_no_sync == OnNoSync::kRefuse ? full : alive;
 }
 
 void Machine::Elect(NodeId target, const WalPosition& position, const Basis& basis) {
@@ -185,7 +217,9 @@ void Machine::Elect(NodeId target, const WalPosition& position, const Basis& bas
   next.target_branch.reset();
   if (!OnLineage(next, position.timeline, position.wal_epoch))
     next.target_branch = LineageEntry{position.timeline, position.wal_epoch};
-  next.sync = FixedSyncSet(next, target);
+  next.primary_boot = BootCount{};
+  next.longest_ttl_ms = next.lease_ttl_ms;
+  next.sync = SyncSetFor(next, target);
   s_.aftermath = Aftermath{};
   s_.aftermath.recovery = f.recovery;
   s_.aftermath.epoch = next.epoch;

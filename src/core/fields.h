@@ -47,6 +47,7 @@ void Fields(auto& io, Of<Member> auto& v) {
   io(v.kind);
   io(v.voter);
   io(v.sync_candidate);
+  io(v.incarnation);
 }
 void Fields(auto& io, Of<SyncSet> auto& v) {
   io.List(v.nodes, kMaxMembers);
@@ -77,6 +78,7 @@ void Fields(auto& io, Of<RegisterValue> auto& v) {
   io.List(v.members, kMaxMembers);
   io.List(v.voters_prev, kMaxMembers);
   io(v.voters_since);
+  io(v.highest_id);
   io(v.primary_boot);
   io(v.lease_ttl_ms);
   io(v.longest_ttl_ms);

@@ -1,5 +1,6 @@
 // The primary's side: promotion, lease (rule 2), barrier and activation (rule 5 vi and vii).
 #include <algorithm>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -19,10 +20,13 @@ void Machine::HolderTick() {
     Write().wal_epoch = value->epoch;
     if (promotable) Tell(NoteKind::kPromoting, value->epoch, Me(), "the committed epoch names it");
   }
-  if (Since(now_, s_.lease_request_at) >= T().renewal) RequestLease();
+  const bool resting = BeforeOnSomeClock(now_, s_.lease_rest_until);
+  if (Since(now_, s_.lease_request_at) >= T().renewal && !resting) RequestLease();
   if (db != DbState::kPrimary) return;
   BarrierTick();
   ActivationTick();
+  SyncTick();
+  AskTick();
 }
 
 void Machine::RequestLease() {
@@ -32,14 +36,43 @@ void Machine::RequestLease() {
   s_.requests_sent[seq] = now_;
   while (s_.requests_sent.size() > 40) s_.requests_sent.erase(s_.requests_sent.begin());
   for (const Member& member : value.members)
-    if (member.voter)
-      Send(member.id, LeaseRequest{value.epoch, s_.durable.boot_count, seq, s_.echo[member.id]});
+    if (HasVote(value, member.id))
+      Send(member.id, LeaseRequest{value.epoch, value.version, s_.durable.boot_count, seq,
+                                   s_.echo[member.id]});
+}
+
+// Of the moments in the grants, clock by clock, the latest that a majority of the voters reaches,
+// and a majority of the previous ones during a change.
+Instant Machine::MajorityOfGrants(Instant State::Grant::*moment) const {
+  const RegisterValue& value = *CommittedValue(s_);
+  auto of = [&](auto votes, std::size_t voters) -> Instant {
+    std::vector<Micros> boottime;
+    std::vector<Micros> raw;
+    for (const auto& [voter, grant] : s_.grants) {
+      if (!votes(voter)) continue;
+      boottime.push_back((grant.*moment).boottime);
+      raw.push_back((grant.*moment).monotonic_raw);
+    }
+    const std::size_t nth = Majority(voters) - 1;
+    if (boottime.size() <= nth) return Instant{};
+    std::sort(boottime.begin(), boottime.end(), std::greater<>());
+    std::sort(raw.begin(), raw.end(), std::greater<>());
+    return {boottime[nth], raw[nth]};
+  };
+  const Instant now = of([&](NodeId id) { return IsVoter(value, id); }, VoterCount(value));
+  const auto& prev = value.voters_prev;
+  if (prev.empty() || !policy_.joint_quorums) return now;
+  const Instant before =
+      of([&](NodeId id) { return std::binary_search(prev.begin(), prev.end(), id); }, prev.size());
+  return {std::min(now.boottime, before.boottime),
+          std::min(now.monotonic_raw, before.monotonic_raw)};
 }
 
 void Machine::On(NodeId from, const LeaseAck& m) {
   const RegisterValue* value = CommittedValue(s_);
-  if (!value || m.epoch != value->epoch || value->primary != Me() || !IsVoter(*value, from)) return;
-  if (m.boot != s_.durable.boot_count || m.seq <= s_.request_cancelled) return;
+  if (!value || m.epoch != value->epoch || value->primary != Me() || !HasVote(*value, from)) return;
+  if (m.boot != s_.durable.boot_count) return;
+  if (m.seq <= s_.request_cancelled && policy_.released_stay_released) return;
   if (s_.durable.fenced >= m.epoch) return;
   s_.echo[from] = m.nonce;
   auto sent = s_.requests_sent.find(m.seq);
@@ -56,15 +89,13 @@ void Machine::On(NodeId from, const LeaseAck& m) {
     s_.grants.clear();
   }
   const Instant counted = policy_.lease_from_send ? sent->second : now_;
-  s_.grants[from] = Latest(s_.grants[from], counted);
-  if (s_.grants.size() < MajorityOf()) return;
-  std::vector<Instant> times;
-  for (const auto& [voter, at] : s_.grants) times.push_back(at);
-  std::sort(times.begin(), times.end(),
-            [](const Instant& a, const Instant& b) { return a.boottime > b.boottime; });
-  const Timers promised =
-      TimersFor(std::min(m.ttl_ms, value->lease_ttl_ms), value->drift_permille, policy_);
-  s_.lease_until = Latest(s_.lease_until, times[MajorityOf() - 1] + promised.lease_span);
+  const std::uint32_t ttl_ms =
+      policy_.least_ttl_granted ? std::min(m.ttl_ms, value->lease_ttl_ms) : value->lease_ttl_ms;
+  const Timers promised = TimersFor(ttl_ms, value->drift_permille, policy_);
+  State::Grant& grant = s_.grants[from];
+  grant.sent = Latest(grant.sent, counted);
+  grant.until = Latest(grant.until, counted + promised.lease_span);
+  s_.lease_until = Latest(s_.lease_until, MajorityOfGrants(&State::Grant::until));
 }
 
 void Machine::DropLease() {
@@ -72,6 +103,16 @@ void Machine::DropLease() {
   s_.lease_epoch = EpochId{};
   s_.grants.clear();
   s_.request_cancelled = s_.request_seq;
+}
+
+// The shell has seen to it that nothing more commits: let another node be primary soon (rule 11).
+void Machine::ReleaseByCall() {
+  if (!HoldsLease(s_, now_, policy_)) return;
+  const EpochId epoch = s_.lease_epoch;
+  DropLease();
+  s_.lease_rest_until = now_ + T().ttl;
+  Tell(NoteKind::kLeaseReleased, epoch, Me(), "by call");
+  SendVoters(Release{epoch, s_.durable.boot_count, s_.request_seq});
 }
 
 // What was flushed here when this server left recovery may contain commits that nobody was told
@@ -91,28 +132,20 @@ void Machine::BarrierTick() {
 
 void Machine::ActivationTick() {
   const RegisterValue& value = *CommittedValue(s_);
-  if (!policy_.activation || value.active || !s_.barrier_passed || !HoldsLease(s_, now_)) return;
-  if (s_.view.sync_effective != value.epoch.value.version) return;
-  const Timers t = T();
-  if (s_.asked_since && Since(now_, s_.asked_at) < t.request_retry) return;
-  if (!s_.asked_since) s_.asked_since = now_;
-  s_.asked_at = now_;
-  const NodeId coordinator = s_.coordinator == kNoNode ? Me() : s_.coordinator;
-  Send(coordinator, Request{value.epoch, value.version, s_.view.status.timeline,
-                            s_.heartbeat_newest.first, s_.heartbeat_newest.second});
-  // Rule 1: a lease holder whose request goes unanswered may campaign, and again if that was lost:
-  // a candidate that hears the coordinator's heartbeat starts no ordinary campaign.
-  if (Since(now_, *s_.asked_since) > 2 * t.heartbeat && s_.role != Role::kCoordinator &&
-      AmVoter()) {
-    s_.asked_since = now_ + t.election_max;
-    Campaign(true);
+  if (s_.request || !HoldsLease(s_, now_, policy_)) return;
+  if (!value.active) {
+    if (policy_.activation && s_.barrier_passed && s_.setting_proven)
+      Ask(Activate{s_.view.status.timeline});
+  } else if (value.primary_boot != s_.durable.boot_count && policy_.start_noted) {
+    // Rule 6: what an earlier start of this worker asked for must not land any more.
+    Ask(NoteStart{});
   }
 }
 
 void Machine::TellGate() {
   const RegisterValue* value = CommittedValue(s_);
   const EpochId epoch = value ? value->epoch : EpochId{};
-  const bool held = HoldsLease(s_, now_);
+  const bool held = HoldsLease(s_, now_, policy_);
   if (held != s_.lease_was_held) {
     s_.lease_was_held = held;
     if (held)

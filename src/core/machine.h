@@ -1,7 +1,9 @@
 // Internal to the consensus core: one step of the state machine. Split over files by concern:
-// consensus.cpp (dispatch, boot, questions), election.cpp (rule 1), voter.cpp (rules 1 to 4 as a
-// voter), coordinator.cpp (heartbeat, lease view), failover.cpp (rules 4, 5 and 8), holder.cpp
-// (rules 2 and 5 vii as the primary), creation.cpp (create and join), duties.cpp.
+// consensus.cpp (dispatch, boot), questions.cpp, election.cpp (rule 1), voter.cpp (rules 1 to 4 as
+// a voter), coordinator.cpp (writes, heartbeat), steward.cpp (voters, members and settings as the
+// coordinator: rule 7), failover.cpp (rules 4, 5 and 8), holder.cpp (rules 2 and 5 vii as the
+// primary), sync_set.cpp (rule 6), asking.cpp (Request and Reply as the asker), identity.cpp (rule
+// 9, forced recovery), creation.cpp (create and join), duties.cpp.
 #pragma once
 #include <deque>
 #include <string>
@@ -10,6 +12,9 @@
 #include "core/consensus.h"
 
 namespace orchestra {
+
+// Who spoke so lately lives, and keeps its name (rules 7 and 9).
+inline constexpr Micros kIncumbentLives = std::chrono::seconds(5);
 
 class Machine {
  public:
@@ -25,6 +30,7 @@ class Machine {
   void OnCreateCluster(const CreateCluster& create);
   void OnMessage(const Envelope& envelope);
   bool Admitted(const Received& received) const;
+  bool FromMember(const Received& received, const RegisterValue& value) const;
 
   // messages; `from` is the sender
   void On(NodeId from, const PreVote& m);
@@ -46,6 +52,8 @@ class Machine {
   void On(NodeId from, const Status& m);
   void On(NodeId from, const Create& m);
   void On(NodeId from, const Join& m);
+  void On(NodeId from, const Recall& m);
+  void On(NodeId from, const Recalled& m);
 
   // election.cpp
   void ElectionTick();
@@ -53,6 +61,8 @@ class Machine {
   void Follow();
   void Lead();
   void ResetElectionTimer();
+  bool Elected(const std::optional<Written>& best) const;
+  int Rank(NodeId node, const NodeStatus& status) const;
 
   // voter.cpp
   template <typename M>
@@ -62,20 +72,30 @@ class Machine {
   void Learn(const Written& written);
   void EnterEpoch(const RegisterValue& value);
   void FollowTick();
+  bool PromiseLives() const;
+  bool HoldsOff() const;
 
   // coordinator.cpp
   void Propose(RegisterValue value);
   void Heartbeat();
   void CoordinatorTick();
-  void HandOver();
-  std::size_t VotersHeard(Micros within) const;
+  bool HearsQuorum(Micros within) const;
   void ProposalCommitted();
+  void Answer(NodeId to, std::uint64_t id, Verdict verdict, std::string reason);
+
+  // steward.cpp
+  void HandOver();
+  void VotersTick();
+  std::string NotReady(NodeId node) const;
+  std::string Unwise(const Change& change) const;
+  void SayFarewell();
 
   // failover.cpp
   void WatchLease();
-  void StartFailover(const std::string& cause, const std::string& evidence);
+  void BeginFailover(const std::string& cause, const std::string& evidence);
   void FailoverTick();
   void Decide();
+  SyncSet SyncSetFor(const RegisterValue& next, NodeId target) const;
   void Elect(NodeId target, const WalPosition& position, const Basis& basis);
   void Blocked(const std::string& reason);
   void AftermathTick();
@@ -84,9 +104,38 @@ class Machine {
   void HolderTick();
   void RequestLease();
   void DropLease();
+  void ReleaseByCall();
+  Instant MajorityOfGrants(Instant State::Grant::*moment) const;
   void BarrierTick();
   void ActivationTick();
   void TellGate();
+
+  // sync_set.cpp
+  void WatchStandbys(const LocalView& before);
+  void SyncTick();
+  SyncSet WantedSync() const;
+  void TakeSetting(const SyncSet& setting);
+  void StepTowards(const SyncSet& wanted);
+  bool HeardSince(const SyncSet& next) const;
+  bool BarrierPassed(const SyncSet& next);
+
+  // asking.cpp
+  void Ask(Change change);
+  void AskTick();
+  void SendRequest(Asking& asking, Version base);
+  void OnCommand(const Command& command);
+  void CommandTick();
+  void Answered(std::uint64_t id, bool done, std::string text);
+
+  // identity.cpp
+  bool Trusted(const Received& received);
+  void Remember(const PeerMemory& seen);
+  const PeerMemory* MemoryOf(NodeId node) const;
+  void TellOlder(NodeId node, const PeerMemory& memory);
+  void RecallTick();
+  void Confirm(const std::string& by);
+  void Expel(const std::string& reason);
+  void Force(const ForceRecovery& force);
 
   // creation.cpp
   void CreationTick();
@@ -95,16 +144,20 @@ class Machine {
   void BecomeMember(const Written& written);
   bool NamesMe(const Member& member) const;
   void Decline(const Join& m);
+  bool MayReplace(const Member& namesake, const Join& m) const;
   std::string JoinProblem(const RegisterValue& value) const;
 
   // helpers
   NodeId Me() const { return Self(s_); }
-  const RegisterValue* Value() const;  // committed, else accepted, else null
+  const RegisterValue* Value() const;        // committed, else accepted, else null
+  const RegisterValue* NewestValue() const;  // the newest of both: whose votes to ask for (rule 7)
   bool AmVoter() const;
+  bool Quorum(const RegisterValue& value, const std::set<NodeId>& nodes) const {
+    return HasQuorum(value, nodes, policy_.joint_quorums);
+  }
   bool Configured() const { return s_.phase == Phase::kConfigured; }
   bool Leading() const { return s_.role == Role::kCoordinator && s_.proposal.has_value(); }
   Timers T() const;
-  std::size_t MajorityOf() const;
   Durable& Write() {
     actions_.persist = true;
     return s_.durable;

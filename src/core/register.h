@@ -34,6 +34,7 @@ struct Member {
   MemberKind kind = MemberKind::kData;
   bool voter = false;
   bool sync_candidate = false;  // may be counted in S: an explicit act, as a vote is (rule 7)
+  Incarnation incarnation;      // of the only disk that may speak in its name (rule 9); 0: unknown
   friend bool operator==(const Member&, const Member&) = default;
 };
 
@@ -97,8 +98,9 @@ struct RegisterValue {
   // While a change of voters is under way: who voted before it, sorted. Then majorities of both
   // are needed for everything (rule 7; Ongaro, "Consensus", 4.3).
   std::vector<NodeId> voters_prev;
-  Version voters_since;       // the write that began the newest change of voters
-  BootCount primary_boot;     // start of the primary's worker that wrote last (rule 6)
+  Version voters_since;          // the write that began the newest change of voters
+  std::uint16_t highest_id = 0;  // ever given to a member: ids are not used again
+  BootCount primary_boot;        // start of the primary's worker that wrote last (rule 6)
   std::uint32_t lease_ttl_ms = 2000;
   std::uint32_t longest_ttl_ms = 2000;  // of any lease of this epoch
   std::uint32_t drift_permille = 100;   // rho of rule 2

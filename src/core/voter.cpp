@@ -5,14 +5,21 @@
 
 namespace orchestra {
 
+bool Machine::PromiseLives() const {
+  return policy_.latest_clock ? BeforeOnSomeClock(now_, s_.promise_until)
+                              : BeforeOnEveryClock(now_, s_.promise_until);
+}
+
+bool Machine::HoldsOff() const { return BeforeOnSomeClock(now_, s_.hold_until); }
+
 // Rules 2 and 3: another epoch is accepted only after the promise to the lease holder and the
 // hold-off after a restart are over on every clock.
 bool Machine::MayTake(const Written& written) {
   const std::optional<Written>& accepted = s_.durable.accepted;
   if (accepted && written.write < accepted->write) return false;
   if (!accepted || accepted->value->epoch != written.value->epoch) {
-    if (policy_.honor_promise && BeforeOnSomeClock(now_, s_.promise_until)) return false;
-    if (policy_.hold_off && BeforeOnSomeClock(now_, s_.hold_until)) return false;
+    if (policy_.honor_promise && PromiseLives()) return false;
+    if (policy_.hold_off && HoldsOff()) return false;
     s_.promise_until = Instant{};
     s_.last_request = {};
   }
@@ -33,17 +40,18 @@ void Machine::OnProposal(NodeId from, const M& m, bool committed) {
   if (ballot > s_.durable.promised) Write().promised = ballot;
   if (s_.role != Role::kFollower && s_.ballot < ballot) Follow();
   s_.newest_epoch_seen = std::max(s_.newest_epoch_seen, w.value->epoch);
-  if (std::pair(ballot, m.seq) > s_.heartbeat_newest) {  // new, though perhaps relayed
+  const bool fresh = std::pair(ballot, m.seq) > s_.heartbeat_newest;  // though perhaps relayed
+  if (fresh || !policy_.new_heartbeats_only) {
     s_.heartbeat_newest = {ballot, m.seq};
     s_.heartbeat_heard = now_;
     s_.coordinator = ballot.node;
     if (s_.role != Role::kCoordinator) ResetElectionTimer();
-    const bool live =
-        BeforeOnSomeClock(now_, s_.promise_until) || BeforeOnSomeClock(now_, s_.hold_until);
+    const bool live = PromiseLives() || HoldsOff();
     Send(ballot.node, HeartbeatAck{ballot, m.seq, live, s_.durable.fenced});
     Relay(from, m, ballot.node, m.seq);
   }
-  if (AmVoter() && MayTake(w) && !committed) Send(ballot.node, Accepted{w.write});
+  // Its own value says who votes on a write.
+  if (HasVote(*w.value, Me()) && MayTake(w) && !committed) Send(ballot.node, Accepted{w.write});
 }
 
 void Machine::On(NodeId from, const Accept& m) { OnProposal(from, m, false); }
@@ -60,6 +68,12 @@ void Machine::Relay(NodeId from, const Message& message, NodeId coordinator, std
 void Machine::Learn(const Written& w) {
   if (s_.phase == Phase::kQuarantined || s_.phase == Phase::kUnconfigured) return BecomeMember(w);
   const RegisterValue* old = CommittedValue(s_);
+  if (old && w.value->version > old->version) {
+    const Member* me = FindMember(*w.value, Me());
+    if (me == nullptr) return Expel("it was removed from the cluster");
+    if (me->incarnation != Incarnation{} && me->incarnation != s_.durable.identity.incarnation)
+      return Expel("another copy has taken its place");
+  }
   // A pending node that knows the commit already died before it wrote its marker.
   const bool again = s_.phase == Phase::kPending && s_.durable.committed == w;
   if (s_.durable.committed && w.write <= s_.durable.committed->write && !again) return;
@@ -74,7 +88,7 @@ void Machine::Learn(const Written& w) {
     ResetElectionTimer();
     Tell(NoteKind::kConfigured, w.value->epoch, Me(), "cluster " + w.value->cluster_name);
   }
-  if (new_version) s_.asked_since.reset();
+  if (new_version) s_.request.reset();  // compare-and-set: it can no longer land
   if (new_epoch) EnterEpoch(*w.value);
 }
 
@@ -86,6 +100,11 @@ void Machine::EnterEpoch(const RegisterValue& value) {
   s_.barrier_passed = false;
   s_.fence_asked.reset();
   s_.scan_running = false;
+  s_.setting = SyncSet{};
+  s_.setting_generation = 0;
+  s_.setting_proven = s_.setting_effective = s_.shrinking = false;
+  s_.sync_barrier.reset();
+  s_.standbys.clear();
   Tell(NoteKind::kEpochEntered, value.epoch, value.primary,
        std::string(value.active ? "active" : "not active yet") + ", version " +
            std::to_string(value.version.value));
@@ -113,11 +132,15 @@ void Machine::FollowTick() {
 
 void Machine::On(NodeId from, const LeaseRequest& m) {
   const std::optional<Written>& accepted = s_.durable.accepted;
-  if (!AmVoter() || !accepted) return;
+  if (!Configured() || !accepted) return;
   const RegisterValue& value = *accepted->value;
   if (value.epoch != m.epoch || value.primary != from) return;
-  const bool superseded = s_.durable.fenced >= m.epoch || m.epoch < s_.newest_epoch_seen;
-  if (superseded && policy_.refuse_fenced_lease) return;
+  if (s_.durable.fenced >= m.epoch && policy_.refuse_fenced_lease) return;
+  if (m.epoch < s_.newest_epoch_seen && policy_.newest_epoch_only) return;
+  // Rule 7: the lease of a primary that goes by older voters must come to its end.
+  const RegisterValue* committed = CommittedValue(s_);
+  if (policy_.voters_known && committed && m.known < committed->voters_since) return;
+  if (!HasVote(committed ? *committed : value, Me())) return;
   const std::pair request{m.boot, m.seq};
   if (request <= s_.last_request) return;
   const Timers t = T();
@@ -125,6 +148,7 @@ void Machine::On(NodeId from, const LeaseRequest& m) {
     s_.nonces_issued.pop_front();
   bool fresh = false;  // the holder has heard this incarnation of ours within the last TTL
   for (const auto& [nonce, at] : s_.nonces_issued) fresh |= nonce == m.echo;
+  if (!policy_.echo_nonce) fresh = true;
   if (fresh) {
     s_.last_request = request;
     s_.promise_until = Latest(s_.promise_until, now_ + t.promise_ttl);
@@ -139,13 +163,13 @@ void Machine::On(NodeId from, const LeaseRequest& m) {
 
 void Machine::On(NodeId from, const Release& m) {
   const std::optional<Written>& accepted = s_.durable.accepted;
-  if (!AmVoter() || !accepted || accepted->value->epoch != m.epoch ||
+  if (!Configured() || !accepted || accepted->value->epoch != m.epoch ||
       accepted->value->primary != from)
     return;
   const std::pair released{m.boot, m.seq};
-  if (released < s_.last_request) return;
+  if (released < s_.last_request && policy_.release_up_to_seq) return;
   s_.promise_until = Instant{};
-  s_.last_request = released;
+  s_.last_request = std::max(s_.last_request, released);
 }
 
 // ---------------------------------------------------------------- fence (rule 4)
