@@ -35,9 +35,15 @@ void Machine::TellOlder(NodeId node, const PeerMemory& memory) {
   auto [told, first] = s_.refusal_sent.try_emplace(node, now_);
   if (!first && Since(now_, told->second) < kTellEvery) return;
   told->second = now_;
-  Tell(NoteKind::kPeerRefused, EpochId{}, node,
-       "another holder of its name, or an older state of its disk, than was seen before");
   Send(node, Recalled{0, memory.incarnation, memory.boot, memory.ballot, true});
+}
+
+void Machine::TellForeign(NodeId node) {
+  auto [told, first] = s_.refusal_sent.try_emplace(node, now_);
+  if (!first && Since(now_, told->second) < kTellEvery * 60) return;
+  told->second = now_;
+  Tell(NoteKind::kPeerRefused, EpochId{}, node,
+       "another copy speaks in its name than the one that the register knows");
 }
 
 // Is the sender the newest start of the member that it says it is?
@@ -57,7 +63,7 @@ bool Machine::Trusted(const Received& received) {
   const Member& member = *FindMember(*value, from);
   const bool foreign =
       member.incarnation != Incarnation{} && member.incarnation != received.incarnation;
-  if (foreign) return std::holds_alternative<Commit>(message);
+  if (foreign) return TellForeign(from), std::holds_alternative<Commit>(message);
   PeerMemory seen{from, received.incarnation, received.boot, Ballot{}};
   const PeerMemory* memory = MemoryOf(from);
   const auto* status = std::get_if<Status>(&message);

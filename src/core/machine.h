@@ -132,6 +132,7 @@ class Machine {
   void Remember(const PeerMemory& seen);
   const PeerMemory* MemoryOf(NodeId node) const;
   void TellOlder(NodeId node, const PeerMemory& memory);
+  void TellForeign(NodeId node);
   void RecallTick();
   void Confirm(const std::string& by);
   void Expel(const std::string& reason);

@@ -106,8 +106,8 @@ void World::PerformPromotion(Node& n, const Duties& duties) {
 
 void World::PerformSync(Node& n, const Duties& duties) {
   Server& s = n.server;
-  if (!duties.sync_version || s.sync_asked == *duties.sync_version || !s.running) return;
-  s.sync_asked = *duties.sync_version;
+  if (!duties.sync_generation || s.sync_asked == *duties.sync_generation || !s.running) return;
+  s.sync_asked = *duties.sync_generation;
   const SyncNames wanted{{duties.sync_names.begin(), duties.sync_names.end()}, duties.sync_k};
   auto still = [this, id = n.id, life = s.life, version = s.sync_asked] {
     return node(id).server.life == life && node(id).server.sync_asked == version;
@@ -174,6 +174,7 @@ LocalView World::ViewOf(const Node& n) const {
     if (member && sender.flushed != 0)
       view.standby_flushed.emplace_back(member->id, wal.EndOf(sender.flushed));
   }
+  view.insert_lsn = wal.EndOf(s.written);
   view.sync_effective = s.sync_effective;
   view.receiver_quiet = Quiet(s);
   return view;

@@ -43,8 +43,8 @@ struct Server : DataDirectory {
   bool promoting = false;
   std::map<NodeId, Walsender> walsenders;
   std::vector<Record> waiting;  // commits that wait for standbys, or for the gate
-  Version sync_effective;
-  Version sync_asked;
+  std::uint64_t sync_effective = 0;
+  std::uint64_t sync_asked = 0;
   // While not every process has reloaded: what the others still go by.
   std::vector<SyncNames> sync_old;
 

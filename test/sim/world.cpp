@@ -209,25 +209,19 @@ void World::Dispatch(Node& from, const Envelope& envelope) {
   const bool everybody = envelope.to == kNoNode && envelope.at.port == 0;
   const std::optional<Address> address =
       envelope.to == kNoNode ? envelope.at : PeerAddress(from.state, envelope.to);
-  const ClusterId cluster = ClusterOf(from.state);
+  const Sender sender{ClusterOf(from.state), IncarnationOf(from), from.state.durable.boot_count};
   std::string bytes;
   if (config.frames) {
-    const FrameHeader header{kProtocolMin,
-                             kProtocolMax,
-                             cluster,
-                             envelope.from,
-                             envelope.to,
-                             IncarnationOf(from),
-                             from.state.durable.boot_count};
+    const FrameHeader header{kProtocolMin, kProtocolMax,       sender.cluster, envelope.from,
+                             envelope.to,  sender.incarnation, sender.boot};
     bytes = EncodeFrame({header, envelope.message});
   }
   auto send = [&](const Node& to) {
-    network.Send(from.id, to.id, envelope.message.index(),
-                 [this, id = to.id, envelope, cluster, bytes] {
-                   WhenAwake(id, [this, id, envelope, cluster, bytes] {
-                     Hear(node(id), envelope, cluster, bytes);
-                   });
-                 });
+    network.Send(
+        from.id, to.id, envelope.message.index(), [this, id = to.id, envelope, sender, bytes] {
+          WhenAwake(
+              id, [this, id, envelope, sender, bytes] { Hear(node(id), envelope, sender, bytes); });
+        });
   };
   if (!everybody && !address) return;
   const auto answers = [&](const Node& to) {
@@ -246,21 +240,22 @@ void World::Dispatch(Node& from, const Envelope& envelope) {
 }
 
 // A frame arrives. The shell reads the clock after it received, and handles what came with that.
-void World::Hear(Node& to, const Envelope& envelope, ClusterId cluster, const std::string& bytes) {
+void World::Hear(Node& to, const Envelope& envelope, const Sender& sender,
+                 const std::string& bytes) {
   const Faults& f = network.faults;
   if (to.busy) {
     to.next_turn.push_back(
-        [this, id = to.id, envelope, cluster, bytes] { Hear(node(id), envelope, cluster, bytes); });
+        [this, id = to.id, envelope, sender, bytes] { Hear(node(id), envelope, sender, bytes); });
     return;
   }
   if (random.Chance(f.held_up)) {
     coverage.held_up++;
     const Micros longest = random.Chance(100) ? f.longest_hold : Ms(50);
     HoldUp(to, Delay(Ms(1), longest),
-           [this, id = to.id, now = ClockOf(to), envelope, cluster, bytes] {
+           [this, id = to.id, now = ClockOf(to), envelope, sender, bytes] {
              Node& n = node(id);
              n.clock_read = now;
-             Deliver(n, envelope, cluster, bytes);
+             Deliver(n, envelope, sender, bytes);
              if (n.clock_read) Observe(n);
              if (n.clock_read) Apply(n, Tick{});
              if (!network.faults.stale_clock) n.clock_read.reset();
@@ -269,11 +264,11 @@ void World::Hear(Node& to, const Envelope& envelope, ClusterId cluster, const st
   }
   const bool stale = f.stale_clock && scheduler.now() < to.stale_until;
   if (stale) to.clock_read = to.stale_clock;
-  Deliver(to, envelope, cluster, bytes);
+  Deliver(to, envelope, sender, bytes);
   if (stale) to.clock_read.reset();
 }
 
-void World::Deliver(Node& to, const Envelope& envelope, ClusterId cluster,
+void World::Deliver(Node& to, const Envelope& envelope, const Sender& sender,
                     const std::string& bytes) {
   if (tracing()) {
     Trace(&to,
@@ -283,7 +278,7 @@ void World::Deliver(Node& to, const Envelope& envelope, ClusterId cluster,
   }
   if (bytes.empty()) {
     observer.Received(to, envelope);
-    Apply(to, orchestra::Received{envelope, cluster});
+    Apply(to, orchestra::Received{envelope, sender.cluster, sender.incarnation, sender.boot});
     return;
   }
   const std::variant<Frame, FrameError> decoded = DecodeFrame(bytes);
@@ -295,7 +290,8 @@ void World::Deliver(Node& to, const Envelope& envelope, ClusterId cluster,
   }
   const Envelope read{frame->header.node, frame->header.to, frame->message};
   observer.Received(to, read);
-  Apply(to, orchestra::Received{read, frame->header.cluster});
+  Apply(to, orchestra::Received{read, frame->header.cluster, frame->header.incarnation,
+                                frame->header.boot});
 }
 
 // ---------------------------------------------------------------- boot and creation
@@ -367,15 +363,15 @@ RegisterValue World::FirstValue() {
   value.epoch = EpochId{WriteId{Ballot{1, value.primary}, value.version}};
   value.active = true;
   value.timeline = wal.TimelineOf(nodes[0].server.flushed);
-  value.lease_ttl_ms = config.ttl_ms;
+  value.lease_ttl_ms = value.longest_ttl_ms = config.ttl_ms;
   value.drift_permille = kDriftPermille;
   for (std::size_t i = 0; i < config.nodes; i++) {
     Member member = MemberOf(nodes[i]);
     member.id = nodes[i].id;
-    member.voter = true;
+    member.voter = member.sync_candidate = true;
     value.members.push_back(member);
   }
-  value.sync = FixedSyncSet(value, value.primary);
+  value.sync = FullSyncSet(value, value.primary);
   value.basis = BasisOf(value);
   value.lineage = {{value.timeline, value.epoch}};
   return value;

@@ -35,6 +35,13 @@ struct Config {
 
 // A machine. Its number is also its address; what a member of the register is called, and where,
 // says which machine it is (World::MachineOf).
+// What a frame's header says of who sent it.
+struct Sender {
+  ClusterId cluster;
+  Incarnation incarnation;
+  BootCount boot;
+};
+
 struct Node {
   NodeId id;
   std::string name;
@@ -144,8 +151,8 @@ class World {
   void Finish(Node& node, const Actions& actions);
   void CountRefusal(const Node& node, const Event& event);
   void Dispatch(Node& node, const Envelope& envelope);
-  void Hear(Node& to, const Envelope& envelope, ClusterId cluster, const std::string& bytes);
-  void Deliver(Node& to, const Envelope& envelope, ClusterId cluster, const std::string& bytes);
+  void Hear(Node& to, const Envelope& envelope, const Sender& sender, const std::string& bytes);
+  void Deliver(Node& to, const Envelope& envelope, const Sender& sender, const std::string& bytes);
   void Observe(Node& node);
   Member MemberOf(const Node& node) const;
   Identity IdentityOf(const Node& node) const;

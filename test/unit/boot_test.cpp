@@ -9,21 +9,29 @@ namespace {
 
 using Found = Surroundings;
 
+Durable NotExpelled() {
+  Durable durable = samples::FullDurable();
+  durable.expelled.clear();
+  return durable;
+}
+
 // A configured node's restart on its own disk.
 Found Restart() {
   const Identity me = samples::Me();
   return {me.system_identifier,
           me.inode,
           me.birth_time_us,
+          me.machine,
+          me.device,
           true,
           EncodeMarker(samples::FullMarker()),
           true,
-          EncodeDurable(samples::FullDurable()),
+          EncodeDurable(NotExpelled()),
           ""};
 }
 
 void SetVote(Found& found, const std::function<void(Durable&)>& change) {
-  Durable durable = samples::FullDurable();
+  Durable durable = NotExpelled();
   change(durable);
   found.vote_bytes = EncodeDurable(durable);
 }

@@ -122,16 +122,18 @@ TEST(Activation, WaitsForLeaseSettingAndStandby) {
     Promotee node;
     node.Tick();
     node.view.status.flush_lsn = Lsn{200};
-    node.view.sync_effective = c.setting ? node.second.version : Version{1};
     node.view.standby_flushed = {{NodeId{3}, Lsn{c.standby ? 200u : 199u}}};
     if (c.lease) node.HoldLease();
     node.See(DbState::kPrimary, 2);
+    if (c.setting) node.Enforce();
     const auto request = node.Sent<Request>(3);
     EXPECT_EQ(request.has_value(), c.lease && c.setting && c.standby) << c.name;
     EXPECT_FALSE(GateOpen(node.state, node.now)) << c.name;
     if (!request) continue;
-    EXPECT_EQ(request->timeline, TimelineId{2});
-    node.Hear(3, Commit{WriteOf(Activated(node.second, 2), node.ballot), 2});
+    EXPECT_EQ(request->change, Change{Activate{TimelineId{2}}});
+    node.Hear(
+        3,
+        Commit{WriteOf(Activated(node.second, 2, node.state.durable.boot_count), node.ballot), 2});
     EXPECT_TRUE(GateOpen(node.state, node.now));
   }
 }
@@ -142,12 +144,12 @@ TEST(Activation, FlushBeforeTheRestartIsProvedAnew) {
   before.view.status.flush_lsn = Lsn{200};
   before.view.standby_flushed = {{NodeId{3}, Lsn{200}}};
   before.See(DbState::kPrimary, 2);
-  before.Hear(3, Commit{WriteOf(Activated(before.second, 2), before.ballot), 2});
+  before.Hear(3, Commit{WriteOf(Activated(before.second, 2, BootCount{3}), before.ballot), 2});
   Node node(before.state.durable);
   node.view.status.flush_lsn = Lsn{300};
-  node.view.sync_effective = before.second.version;
   node.view.standby_flushed = {{NodeId{3}, Lsn{200}}};
   node.See(DbState::kPrimary, 2);
+  node.Enforce();
   const LeaseAck ack{
       before.second.epoch, node.state.durable.boot_count, node.state.request_seq, 1, true, 2000};
   for (const std::uint16_t voter : {2, 3}) node.Hear(voter, ack);
@@ -174,8 +176,8 @@ TEST(Activation, LateRequestAfterRestart) {
       AnswerHeartbeat(node, 3, true);
       node.Tick();
     }
-    node.Hear(1, Request{second.epoch, Version{c.base}, TimelineId{2}, node.state.ballot,
-                         node.state.heartbeat_seq - c.age});
+    node.Hear(1, Request{1, second.epoch, Version{c.base}, BootCount{1}, Activate{TimelineId{2}},
+                         node.state.ballot, node.state.heartbeat_seq - c.age});
     EXPECT_EQ(node.value().active, c.activates) << c.name;
   }
 }

@@ -63,7 +63,7 @@ TEST(Fence, OfAnOldBallotIsRefused) {
 TEST(Fence, VoterGrantsNoLeaseOfAFencedEpoch) {
   Node node(3);
   node.Hear(2, orchestra::Fence{Ballot{5, NodeId{2}}, Version{1}, kFirst, false});
-  node.Hear(1, LeaseRequest{kFirst, BootCount{1}, 1, 0});
+  node.Hear(1, LeaseRequest{kFirst, Version{1}, BootCount{1}, 1, 0});
   EXPECT_FALSE(node.Sent<LeaseAck>(1));
 }
 
@@ -71,8 +71,8 @@ TEST(Fence, PrimaryClosesItsGateAndReleasesAtOnce) {
   Node node(1);
   node.view.status.flush_lsn = Lsn{100};
   node.view.standby_flushed = {{NodeId{2}, Lsn{100}}};
-  node.view.sync_effective = Version{1};
   node.See(DbState::kPrimary);
+  node.Enforce();
   const std::uint64_t seq = node.state.request_seq;
   const BootCount boot = node.state.durable.boot_count;
   for (const std::uint16_t voter : {2, 3})
@@ -176,8 +176,8 @@ TEST(Failover, RecountsAfterARegisterChange) {
   node.Fence();
   node.OwnPosition(End(100));
   ASSERT_EQ(node.state.failover.positions.size(), 1u);
-  node.Hear(1, Request{second.epoch, second.version, TimelineId{1}, node.state.ballot,
-                       node.state.heartbeat_seq});
+  node.Hear(1, Request{1, second.epoch, second.version, BootCount{1}, Activate{TimelineId{1}},
+                       node.state.ballot, node.state.heartbeat_seq});
   node.Hear(3, Accepted{node.state.proposal->write});
   ASSERT_TRUE(node.value().active);
   node.Hear(3, Fenced{node.state.ballot, second.version, second.epoch, End(100)});

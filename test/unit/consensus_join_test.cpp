@@ -50,7 +50,7 @@ TEST_P(Joining, IsAnswered) {
   const Asker& asker = GetParam();
   Coordinator coordinator;
   const std::size_t members = coordinator.value().members.size();
-  coordinator.Do(Received{{kNoNode, kNoNode, asker.join}, asker.from});
+  coordinator.Do(Received{{kNoNode, kNoNode, asker.join}, asker.from, Incarnation{}, BootCount{}});
   const bool taken = *asker.problem == '\0';
   EXPECT_EQ(coordinator.value().members.size(), members + (taken ? 1 : 0));
   std::optional<Commit> answer;
@@ -64,7 +64,7 @@ TEST_P(Joining, IsAnswered) {
   }
   Node node = Waiting(asker);
   const Phase before = node.state.phase;
-  node.Do(Received{{NodeId{2}, kNoNode, *answer}, kCluster});
+  node.Do(Received{{NodeId{2}, kNoNode, *answer}, kCluster, Incarnation{}, BootCount{}});
   EXPECT_NE(node.state.join_problem.find(asker.problem), std::string::npos)
       << node.state.join_problem;
   EXPECT_EQ(node.state.phase, before);
@@ -86,7 +86,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(Declining, AFollowerAnswersNobody) {
   Node node(2);
-  node.Do(Received{{kNoNode, kNoNode, Asks("n3")}, ClusterId{}});
+  node.Do(Received{{kNoNode, kNoNode, Asks("n3")}, ClusterId{}, Incarnation{}, BootCount{}});
   EXPECT_TRUE(node.last.send.empty());
 }
 
@@ -96,7 +96,9 @@ TEST(Declining, AVoterThatLostItsVoteFileIsToldSo) {
   join.wanted = samples::Node(3);
   Node node = Waiting({"", join, kCluster, ""});
   node.Do(Received{{NodeId{2}, kNoNode, Commit{WriteOf(FirstValue(), Ballot{1, NodeId{1}}), 1}},
-                   kCluster});
+                   kCluster,
+                   Incarnation{},
+                   BootCount{}});
   EXPECT_EQ(node.state.phase, Phase::kQuarantined);
   EXPECT_NE(node.state.join_problem.find("counts on the vote of n3, which is lost"),
             std::string::npos);

@@ -17,9 +17,9 @@ Ballot BallotOf(std::uint64_t round, std::uint16_t node) { return {round, NodeId
 
 // The voter n2 grants n1 the lease of the first epoch now.
 LeaseAck Grant(Node& voter, std::uint64_t seq) {
-  voter.Hear(1, LeaseRequest{kFirst, BootCount{1}, seq, 0});
+  voter.Hear(1, LeaseRequest{kFirst, Version{1}, BootCount{1}, seq, 0});
   const std::uint64_t nonce = voter.Sent<LeaseAck>(1).value().nonce;
-  voter.Hear(1, LeaseRequest{kFirst, BootCount{1}, seq + 1, nonce});
+  voter.Hear(1, LeaseRequest{kFirst, Version{1}, BootCount{1}, seq + 1, nonce});
   return voter.Sent<LeaseAck>(1).value();
 }
 
@@ -114,10 +114,10 @@ TEST(Election, HolderCampaignsUntilItIsHeard) {
   node.See(DbState::kStandby);
   std::uint64_t seq = 0;
   node.Hear(3, Commit{WriteOf(second, ballot), ++seq});
-  node.view.sync_effective = second.version;
   node.view.status.flush_lsn = Lsn{100};
   node.view.standby_flushed = {{NodeId{3}, Lsn{100}}};
   node.See(DbState::kPrimary, 2);
+  node.Enforce();
   int campaigns = 0;
   for (int i = 0; i < 1000; i++) {
     node.Pass(milliseconds(25));
@@ -157,7 +157,8 @@ TEST(Lease, IsOverWithEitherClock) {
   for (const bool raw : {false, true}) {
     Node node(1);
     node.See(DbState::kPrimary);
-    const LeaseRequest request{kFirst, node.state.durable.boot_count, node.state.request_seq, 0};
+    const LeaseRequest request{kFirst, Version{1}, node.state.durable.boot_count,
+                               node.state.request_seq, 0};
     for (const std::uint16_t voter : {2, 3})
       node.Hear(voter, LeaseAck{kFirst, request.boot, request.seq, 1, true, 2000});
     ASSERT_TRUE(HoldsLease(node.state, node.now));
@@ -187,11 +188,11 @@ TEST(Lease, GrantNeedsAnEchoOfTheLastTtl) {
        {Case{"at once", Micros{0}, 0, true}, Case{"within the TTL", kTtl, 0, true},
         Case{"too old", kTtl + kMoment, 0, false}, Case{"not issued", Micros{0}, 9, false}}) {
     Node node(2);
-    node.Hear(1, LeaseRequest{kFirst, BootCount{1}, 1, 0});
+    node.Hear(1, LeaseRequest{kFirst, Version{1}, BootCount{1}, 1, 0});
     const LeaseAck nonce = node.Sent<LeaseAck>(1).value();
     ASSERT_FALSE(nonce.granted) << c.name;
     node.Pass(c.age);
-    node.Hear(1, LeaseRequest{kFirst, BootCount{1}, 2, nonce.nonce + c.off});
+    node.Hear(1, LeaseRequest{kFirst, Version{1}, BootCount{1}, 2, nonce.nonce + c.off});
     EXPECT_EQ(node.Sent<LeaseAck>(1).value().granted, c.granted) << c.name;
     node.Hear(3, SecondEpoch());
     EXPECT_EQ(node.Sent<Accepted>(3).has_value(), !c.granted) << c.name;
@@ -230,16 +231,16 @@ TEST(Lease, OldPrimaryThatReturnsIsNotGranted) {
   const std::uint64_t nonce = Grant(node, 1).nonce;
   node.Hear(3, SecondEpoch());
   ASSERT_EQ(node.state.durable.accepted->value->epoch, kFirst);
-  node.Hear(1, LeaseRequest{kFirst, BootCount{1}, 9, nonce});
+  node.Hear(1, LeaseRequest{kFirst, Version{1}, BootCount{1}, 9, nonce});
   EXPECT_FALSE(node.Sent<LeaseAck>(1));
 }
 
 TEST(Lease, OldRequestExtendsNothing) {
   Node node(2);
   const std::uint64_t nonce = Grant(node, 5).nonce;
-  node.Hear(1, LeaseRequest{kFirst, BootCount{1}, 6, nonce});
+  node.Hear(1, LeaseRequest{kFirst, Version{1}, BootCount{1}, 6, nonce});
   EXPECT_FALSE(node.Sent<LeaseAck>(1)) << "the same request again";
-  node.Hear(1, LeaseRequest{kFirst, BootCount{2}, 1, nonce});
+  node.Hear(1, LeaseRequest{kFirst, Version{1}, BootCount{2}, 1, nonce});
   EXPECT_TRUE(node.Sent<LeaseAck>(1)) << "a request after a restart of the primary";
 }
 
@@ -259,7 +260,7 @@ TEST(Lease, SteadyStateTouchesNoDisk) {
   voter.Hear(3, Commit{WriteOf(FirstValue(), BallotOf(1, 1)), 1});
   for (std::uint64_t i = 3; i < 50; i++) {
     voter.Pass(milliseconds(150));
-    voter.Hear(1, LeaseRequest{kFirst, BootCount{1}, i, nonce});
+    voter.Hear(1, LeaseRequest{kFirst, Version{1}, BootCount{1}, i, nonce});
     EXPECT_FALSE(voter.last.persist);
     ASSERT_TRUE(voter.Sent<LeaseAck>(1).value().granted);
     nonce = voter.Sent<LeaseAck>(1)->nonce;

@@ -139,10 +139,10 @@ TEST(Creation, ClusterOfOneNeedsNobody) {
   Node node = Unconfigured(1, DbState::kPrimary);
   node.Do(CreateCluster{FirstValue(1), IdentityOf(1)});
   ASSERT_EQ(node.state.phase, Phase::kConfigured);
-  node.view.sync_effective = Version{1};
   node.view.status.flush_lsn = Lsn{100};
   for (int i = 0; i < 40; i++) {
     node.See(DbState::kPrimary);
+    node.Enforce();
     node.Pass(milliseconds(25));
     node.Tick();
   }
@@ -159,16 +159,16 @@ TEST(Restart, RaisesTheBootCountAndForgetsNoPromise) {
   EXPECT_EQ(node.state.durable.boot_count.value, durable.boot_count.value + 1);
   node.Hear(1, Prepare{Ballot{7, NodeId{1}}});
   EXPECT_EQ(node.Sent<Nack>(1), Nack{durable.promised});
-  node.Hear(1, LeaseRequest{kFirst, BootCount{1}, 1, 0});
+  node.Hear(1, LeaseRequest{kFirst, Version{1}, BootCount{1}, 1, 0});
   EXPECT_FALSE(node.Sent<LeaseAck>(1));
 }
 
 TEST(Restart, NonceOfAnEarlierLifeIsNoEcho) {
   Node before(2);
-  before.Hear(1, LeaseRequest{kFirst, BootCount{1}, 1, 0});
+  before.Hear(1, LeaseRequest{kFirst, Version{1}, BootCount{1}, 1, 0});
   const std::uint64_t nonce = before.Sent<LeaseAck>(1).value().nonce;
   Node node(before.state.durable);
-  node.Hear(1, LeaseRequest{kFirst, BootCount{1}, 2, nonce});
+  node.Hear(1, LeaseRequest{kFirst, Version{1}, BootCount{1}, 2, nonce});
   const LeaseAck answer = node.Sent<LeaseAck>(1).value();
   EXPECT_FALSE(answer.granted);
   EXPECT_NE(answer.nonce, nonce);

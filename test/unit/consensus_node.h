@@ -30,8 +30,9 @@ inline RegisterValue FirstValue(std::uint16_t nodes = 3) {
   value.active = true;
   value.timeline = TimelineId{1};
   for (std::uint16_t id = 1; id <= nodes; id++) value.members.push_back(samples::Node(id));
-  value.sync = FixedSyncSet(value, value.primary);
+  value.sync = FullSyncSet(value, value.primary);
   value.basis = BasisOf(value);
+  value.primary_boot = BootCount{2};  // every Node is booted once more
   value.lineage = {{TimelineId{1}, kFirst}};
   return value;
 }
@@ -44,15 +45,18 @@ inline RegisterValue NextEpoch(const RegisterValue& old, std::uint16_t primary, 
   value.primary = NodeId{primary};
   value.active = false;
   value.timeline = TimelineId{};
-  value.sync = FixedSyncSet(value, value.primary);
+  value.sync = FullSyncSet(value, value.primary);
   value.basis = BasisOf(old);
+  value.primary_boot = BootCount{};
   return value;
 }
 
 // The write that makes an inactive epoch active on `timeline`.
-inline RegisterValue Activated(RegisterValue value, std::uint32_t timeline) {
+inline RegisterValue Activated(RegisterValue value, std::uint32_t timeline,
+                               BootCount boot = BootCount{2}) {
   value.version.value++;
   value.active = true;
+  value.primary_boot = boot;
   value.timeline = TimelineId{timeline};
   value.target_branch.reset();
   if (value.lineage.back().timeline != value.timeline)
@@ -104,11 +108,19 @@ class Node {
   const Actions& Do(const Event& event) { return last = Step(state, event, now); }
   const Actions& Tick() { return Do(orchestra::Tick{}); }
   const Actions& Hear(std::uint16_t from, Message message) {
-    return Do(Received{{NodeId{from}, NodeId{me_}, std::move(message)}, kCluster});
+    return Do(Received{{NodeId{from}, NodeId{me_}, std::move(message)},
+                       kCluster,
+                       Incarnation{from},
+                       BootCount{1}});
   }
   const Actions& See(DbState db, std::uint32_t timeline = 1) {
     view.status.db = db;
     view.status.timeline = TimelineId{timeline};
+    return Do(Observed{view});
+  }
+  // PostgreSQL enforces the S and k that it was told to.
+  const Actions& Enforce() {
+    view.sync_effective = state.setting_generation;
     return Do(Observed{view});
   }
   // What the shell does about the receiver: it is closed, or streams from the upstream.

@@ -55,6 +55,13 @@ class TextWriter {
     for (const T& each : v) inner(each);
     Item("[" + inner.text_.str() + "]");
   }
+  template <class E>
+  requires std::is_enum_v<E>
+  void operator()(const E& v) { Enum(v, v); }
+  template <class... T>
+  void Choice(const std::variant<T...>& v) {
+    std::visit([this](const auto& chosen) { (*this)(chosen); }, v);
+  }
   template <class Holds>
   void Check(Holds /*holds*/) {}
   std::string text() const { return text_.str(); }

@@ -39,12 +39,12 @@ TEST(Register, AnInactiveEpochCountsOnItsBasis) {
   EXPECT_EQ(BasisOf(value), value.basis);
 }
 
-TEST(Register, TheFixedSyncSetIsAllOtherVotersAndOne) {
+TEST(Register, TheFullSyncSetIsAllOtherVotersAndOne) {
   RegisterValue value = samples::Value();
-  EXPECT_EQ(FixedSyncSet(value, NodeId{2}), (SyncSet{{NodeId{1}, NodeId{3}}, 1}));
-  EXPECT_EQ(FixedSyncSet(value, NodeId{1}), (SyncSet{{NodeId{2}, NodeId{3}}, 1}));
+  EXPECT_EQ(FullSyncSet(value, NodeId{2}), (SyncSet{{NodeId{1}, NodeId{3}}, 1}));
+  EXPECT_EQ(FullSyncSet(value, NodeId{1}), (SyncSet{{NodeId{2}, NodeId{3}}, 1}));
   value.members = {samples::Node(2), samples::Node(9, false)};
-  EXPECT_EQ(FixedSyncSet(value, NodeId{2}), (SyncSet{{}, 0}));
+  EXPECT_EQ(FullSyncSet(value, NodeId{2}), (SyncSet{{}, 0}));
 }
 
 TEST(Register, OnlyWalOfTheLineageIsOnIt) {

@@ -16,8 +16,14 @@ inline EpochId Epoch(std::uint64_t round, std::uint16_t node, std::uint64_t vers
 
 inline Member Node(std::uint16_t id, bool voter = true) {
   const std::string number = std::to_string(id);
-  return {NodeId{id}, "n" + number, Address{"10.0.0." + number, 5434},
-          Address{"db" + number + ".example", 5432}, voter};
+  return {NodeId{id},
+          "n" + number,
+          Address{"10.0.0." + number, 5434},
+          Address{"db" + number + ".example", 5432},
+          MemberKind::kData,
+          voter,
+          voter,
+          Incarnation{id}};
 }
 
 // Designated, so that a field which is added and forgotten here is a warning, hence an error.
@@ -38,8 +44,19 @@ inline RegisterValue Value() {
       .lineage = {{TimelineId{4}, Epoch(1, 1, 1)}, {TimelineId{5}, Epoch(4, 3, 12)}},
       .target_branch = std::nullopt,
       .members = {Node(1), Node(2), Node(3), Node(9, false)},
+      .voters_prev = {NodeId{1}, NodeId{2}, NodeId{9}},
+      .voters_since = Version{16},
+      .highest_id = 11,
+      .primary_boot = BootCount{6},
       .lease_ttl_ms = 1500,
+      .longest_ttl_ms = 3000,
       .drift_permille = 90,
+      .mode = Mode::kManual,
+      .paused = true,
+      .durability = Durability::kQuorum,
+      .on_no_sync = OnNoSync::kDegrade,
+      .auto_voters = true,
+      .former_clusters = {ClusterId{5}, ClusterId{6}},
   };
 }
 
@@ -107,6 +124,8 @@ inline NodeStatus FullStatus() {
       .lease_left_ms = 1400,
       .server_version_num = 150020,
       .fenced = Epoch(3, 1, 9),
+      .suspect = true,
+      .promised = Ballot{6, NodeId{2}},
       .slot = "n1_slot",
       .version = "0.1",
       .problem = "fsync is slow",
@@ -131,17 +150,30 @@ inline std::vector<Message> Messages() {
       Commit{Write(), 100},
       Commit{Write(InactiveValue()), 100},
       HeartbeatAck{ballot, 101, true, epoch},
-      LeaseRequest{epoch, boot, 41, 40},
+      LeaseRequest{epoch, version, boot, 41, 40},
       LeaseAck{epoch, boot, 41, 77, true, 2000},
       Release{epoch, boot, 42},
       Fence{ballot, version, epoch, true},
       Fenced{ballot, version, epoch, Position()},
       Fenced{ballot, version, epoch, std::nullopt},
-      Request{epoch, version, TimelineId{5}, ballot, 55},
-      Reply{Write()},
+      Request{9, epoch, version, boot, Activate{TimelineId{5}}, ballot, 55},
+      Request{9, epoch, version, boot, NoteStart{}, ballot, 55},
+      Request{9, epoch, version, boot, ChangeSync{Value().sync}, ballot, 55},
+      Request{9, epoch, version, boot, ChangeVoters{{NodeId{1}, NodeId{9}}}, ballot, 55},
+      Request{9, epoch, version, boot, ChangeMember{NodeId{9}, true}, ballot, 55},
+      Request{9, epoch, version, boot, RemoveMember{NodeId{9}}, ballot, 55},
+      Request{9, epoch, version, boot,
+              ChangeSettings{1000, 50, Mode::kManual, true, false, Durability::kAsync,
+                             OnNoSync::kDegrade},
+              ballot, 55},
+      Request{9, epoch, version, boot, ChangeSettings{}, ballot, 55},
+      Request{9, epoch, version, boot, StartFailover{NodeId{3}}, ballot, 55},
+      Reply{9, Verdict::kRefused, "no", Write()},
       Status{FullStatus()},
       Create{Write()},
       Join{Node(4), 0x6A5B4C3D2E1F0011, Incarnation{0xABCDEF}},
+      Recall{5},
+      Recalled{5, Incarnation{0xABCDEF}, boot, ballot, true},
   };
 }
 
@@ -151,8 +183,9 @@ inline FrameHeader Header() {
 }
 
 inline Identity Me() {
-  return {NodeId{1}, Incarnation{0x99887766}, Value().system_identifier, 4711,
-          1'700'000'000'000'001};
+  return {NodeId{1}, Incarnation{0x99887766}, Value().system_identifier,
+          4711,      1'700'000'000'000'001,   0xAC,
+          0xDE};
 }
 
 inline Durable FullDurable() {
@@ -166,6 +199,8 @@ inline Durable FullDurable() {
       .max_ttl_granted_ms = 2500,
       .wal_epoch = Epoch(4, 3, 12),
       .wrote_epoch = Epoch(2, 1, 5),
+      .peers = {{NodeId{2}, Incarnation{0x77}, BootCount{3}, Ballot{6, NodeId{2}}}},
+      .expelled = "it was removed from the cluster",
   };
 }
 
