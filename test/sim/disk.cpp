@@ -104,7 +104,7 @@ void World::TakeImage(Node& n) {
   std::deque<DiskImage>& images = n.disk.images;
   if (!images.empty() && scheduler.now() - images.back().taken < kImageEvery) return;
   if (!n.vote) return;
-  images.push_back({scheduler.now(), n.vote, n.marker, n.server});
+  images.push_back({scheduler.now(), n.vote, n.marker, n.server, n.disk.votes});
   if (images.size() > kImages) images.pop_front();
 }
 
@@ -130,6 +130,7 @@ bool World::RollBack(Node& n, Micros age, bool with_wal) {
     coverage.roll_backs++;
     n.vote = image.vote;
     n.marker = image.marker;
+    n.disk.votes = image.votes;
     if (with_wal) static_cast<DataDirectory&>(n.server) = image.data;
     n.disk.images.clear();
     n.stated = n.vote;
@@ -150,6 +151,8 @@ void World::CloneOnto(Node& from, Node& to, bool keeps_anchor) {
   to.address = from.address;
   to.vote = to.stated = from.vote;
   to.marker = from.marker;
+  to.kind = from.kind;
+  to.disk.votes = from.disk.votes;
   if (keeps_anchor) {
     to.disk.hardware.inode = from.disk.hardware.inode;
     to.disk.hardware.birth_time_us = from.disk.hardware.birth_time_us;

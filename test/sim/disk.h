@@ -16,6 +16,7 @@ struct DiskImage {
   std::optional<Durable> vote;
   std::optional<Marker> marker;
   DataDirectory data;
+  std::uint64_t votes = 0;
 };
 
 // Where a machine's files lie. A copy by cp or rsync gets another inode and birth time; a snapshot
@@ -36,6 +37,8 @@ struct Disk {
   Micros full_until{};
   Micros failed_at{-1};          // last failed write, until one succeeds
   std::deque<DiskImage> images;  // oldest first, for roll-backs
+  // How much of what its identity ever voted is known here, see Observer::Voted.
+  std::uint64_t votes = 0;
 };
 
 }  // namespace orchestra::sim

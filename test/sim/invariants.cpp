@@ -1,3 +1,4 @@
+// The register: what was accepted, chosen and learned.
 #include "invariants.h"
 
 #include <algorithm>
@@ -9,6 +10,20 @@ namespace {
 
 std::string Of(NodeId id) { return "n" + std::to_string(id.value); }
 
+std::set<NodeId> VotesIn(const RegisterValue& value) {
+  std::set<NodeId> votes;
+  for (const Member& member : value.members)
+    if (HasVote(value, member.id)) votes.insert(member.id);
+  return votes;
+}
+
+bool SameVotes(const RegisterValue& a, const RegisterValue& b) {
+  return a.voters_prev == b.voters_prev &&
+         std::all_of(a.members.begin(), a.members.end(),
+                     [&](const Member& m) { return m.voter == IsVoter(b, m.id); }) &&
+         VoterCount(a) == VoterCount(b);
+}
+
 }  // namespace
 
 void Observer::Fail(const std::string& invariant, const std::string& text) {
@@ -17,20 +32,39 @@ void Observer::Fail(const std::string& invariant, const std::string& text) {
   world_.Trace(nullptr, invariant + " is violated: " + text);
 }
 
-const RegisterValue* Observer::Newest() const {
-  return chosen_.empty() ? nullptr : chosen_.rbegin()->second.get();
+ClusterId Observer::ClusterOf(const Node& node) {
+  const Durable& d = node.state.durable;
+  if (d.committed) return d.committed->value->cluster_id;
+  return d.accepted ? d.accepted->value->cluster_id : ClusterId{};
 }
 
-// ---------------------------------------------------------------- the register
+const RegisterValue* Observer::Newest() const { return Newest(newest_cluster_); }
 
-void Observer::Persisted(const Node& node, const std::optional<Durable>& before) {
+const RegisterValue* Observer::Newest(ClusterId cluster) const {
+  const auto history = clusters_.find(cluster);
+  if (history == clusters_.end() || history->second.chosen.empty()) return nullptr;
+  return history->second.chosen.rbegin()->second.get();
+}
+
+const ValuePtr* Observer::EpochOf(const Node& node, EpochId epoch) const {
+  const auto history = clusters_.find(ClusterOf(node));
+  if (history == clusters_.end()) return nullptr;
+  const auto began = history->second.epochs.find(epoch);
+  return began == history->second.epochs.end() ? nullptr : &began->second;
+}
+
+// ---------------------------------------------------------------- accepted
+
+void Observer::Persisted(Node& node, const std::optional<Durable>& before) {
   const Durable& now = *node.vote;
-  if (before) {
-    if (now.promised < before->promised) Fail("I2", Of(node.id) + "'s promised ballot went back");
-    if (now.fenced < before->fenced) Fail("I4", Of(node.id) + "'s fence went back");
-  }
+  const bool same = before && before->identity.incarnation == now.identity.incarnation;
+  if (same && now.promised < before->promised)
+    Fail("I2", Of(node.id) + "'s promised ballot went back");
+  if (same && now.fenced < before->fenced) Fail("I4", Of(node.id) + "'s fence went back");
+  const bool outdated = Outdated(node);
+  Voted(node, before);
   const bool accepts = now.accepted && (!before || !(before->accepted == now.accepted));
-  if (accepts) CheckAccepted(node, *now.accepted);
+  if (accepts && !outdated) CheckAccepted(node, *now.accepted);
   if (now.committed && (!before || !(before->committed == now.committed))) {
     CheckLearned(node, before);
   }
@@ -45,50 +79,121 @@ void Observer::CheckAccepted(const Node& node, const Written& written) {
     Fail("I2", "write " + ToText(written.write) + " has two values");
     return;
   }
-  if (!IsVoter(value, node.id)) return;
-  vote.accepted_by.insert(node.id);
+  const NodeId member = node.vote->identity.node;
+  if (!HasVote(value, member)) return;
+  vote.accepted_by.insert(member);
   const bool first = value.version == Version{1} && written.write.ballot.round == 1;
-  const std::size_t needed = first ? VoterCount(value) : Majority(VoterCount(value));
-  if (!vote.chosen && vote.accepted_by.size() >= needed) Chosen(written.write, vote);
+  const bool enough =
+      first ? vote.accepted_by.size() >= VoterCount(value) : HasQuorum(value, vote.accepted_by);
+  if (!vote.chosen && enough) Chosen(written.write, vote);
 }
+
+// ---------------------------------------------------------------- chosen
 
 void Observer::Chosen(const WriteId& write, Vote& vote) {
   vote.chosen = true;
   const RegisterValue& value = *vote.value;
-  world_.Trace(nullptr, "chosen " + ToText(write) + ": primary " + Of(value.primary) + ", epoch " +
-                            ToText(value.epoch) + (value.active ? ", active" : ", not active"));
-  const auto next = chosen_.upper_bound(write);
-  if (next != chosen_.begin()) {
-    const RegisterValue& previous = *std::prev(next)->second;
-    if (value.version < previous.version) Fail("I2", "the register's version went back");
-    if (value.version == previous.version && !(value == previous)) {
-      Fail("I2", "version " + std::to_string(value.version.value) + " was chosen twice");
-    }
-    if (value.epoch < previous.epoch) Fail("I4", "the chosen epoch went back");
-    if (value.epoch != previous.epoch) CountFailover(previous, value);
-    if (value.epoch == previous.epoch && value.active && !previous.active) {
-      world_.coverage.activations++;
-    }
+  if (world_.tracing()) {
+    world_.Trace(nullptr, "chosen " + ToText(write) + ": primary " + Of(value.primary) +
+                              ", epoch " + ToText(value.epoch) +
+                              (value.active ? ", active" : ", not active"));
   }
-  if (next != chosen_.end()) {
+  if (!clusters_.contains(value.cluster_id)) BeginForced(value);
+  History& history = clusters_[value.cluster_id];
+  const auto next = history.chosen.upper_bound(write);
+  if (next != history.chosen.begin()) CheckSuccession(*std::prev(next)->second, value);
+  if (next != history.chosen.end()) {
     const RegisterValue& later = *next->second;
     if (later.version < value.version) Fail("I2", "a later choice has an older version");
     if (later.epoch < value.epoch) Fail("I4", "a later choice has an older epoch");
   }
-  chosen_[write] = vote.value;
-  epochs_.emplace(value.epoch, vote.value);
+  history.chosen[write] = vote.value;
+  history.epochs.emplace(value.epoch, vote.value);
+  for (const Node& node : world_.nodes) CheckSetting(node);
+}
+
+void Observer::CheckSuccession(const RegisterValue& old, const RegisterValue& value) {
+  if (value.version < old.version) Fail("I2", "the register's version went back");
+  if (value.version == old.version && !(value == old)) {
+    Fail("I2", "version " + std::to_string(value.version.value) + " was chosen twice");
+  }
+  if (value.epoch < old.epoch) Fail("I4", "the chosen epoch went back");
+  if (value == old) return;
+  if (value.epoch != old.epoch) CountFailover(old, value);
+  CheckVoters(old, value);
+  if (value.epoch == old.epoch) CheckSync(old, value);
+  CountChange(old, value);
+}
+
+// No quorum of one register may be without a voter of every quorum of the other.
+void Observer::CheckVoters(const RegisterValue& old, const RegisterValue& value) {
+  if (SameVotes(old, value)) return;
+  std::set<NodeId> all = VotesIn(old);
+  all.merge(VotesIn(value));
+  const std::vector<NodeId> each(all.begin(), all.end());
+  for (std::size_t bits = 0; bits < std::size_t{1} << each.size(); bits++) {
+    std::set<NodeId> some;
+    std::set<NodeId> others;
+    for (std::size_t i = 0; i < each.size(); i++)
+      ((bits >> i & 1) != 0 ? some : others).insert(each[i]);
+    if (!HasQuorum(old, some) || !HasQuorum(value, others)) continue;
+    Fail("I12", "the voters of versions " + std::to_string(old.version.value) + " and " +
+                    std::to_string(value.version.value) + " may decide without each other");
+    return;
+  }
+}
+
+// Whatever a failover counts on from now on has every commit that clients were told of.
+void Observer::CheckSync(const RegisterValue& old, const RegisterValue& value) {
+  if (old.sync == value.sync || !old.active || value.durability == Durability::kAsync) return;
+  if (last_decided_ == 0 || last_decided_in_ != value.epoch || value.sync.k == 0) return;
+  std::size_t with = 0;
+  for (const NodeId id : value.sync.nodes)
+    if (world_.wal.IsAncestor(last_decided_, world_.MachineOf(value, id).server.flushed)) with++;
+  if (with >= value.sync.k) return;
+  Fail("I12", "version " + std::to_string(value.version.value) +
+                  " counts on nodes that lack an acknowledged commit");
+}
+
+void Observer::CountChange(const RegisterValue& old, const RegisterValue& value) {
+  Coverage& c = world_.coverage;
+  if (value.epoch == old.epoch && value.active && !old.active) c.activations++;
+  if (!value.voters_prev.empty() && old.voters_prev.empty()) c.voter_changes++;
+  if (value.voters_prev.empty() && !old.voters_prev.empty()) c.voter_changes_final++;
+  if (value.epoch == old.epoch && value.sync != old.sync) {
+    (Compatible(old.sync, value.sync) ? c.sync_grown : c.sync_shrunk)++;
+    if (value.sync.k == 0 && value.durability == Durability::kQuorum) c.degraded++;
+  }
+  if (value.lease_ttl_ms != old.lease_ttl_ms) c.ttl_changes++;
+  if (value.mode != old.mode || value.paused != old.paused || value.durability != old.durability)
+    c.mode_changes++;
+  if (value.members.size() > old.members.size()) c.joins++;
+  if (value.members.size() < old.members.size()) c.removals++;
+  if (value.epoch == old.epoch && old.active && value.primary_boot > old.primary_boot)
+    c.starts_noted++;
 }
 
 void Observer::CountFailover(const RegisterValue& old, const RegisterValue& value) {
   Coverage& c = world_.coverage;
-  if (epochs_.contains(value.epoch)) return;
+  if (clusters_[value.cluster_id].epochs.contains(value.epoch)) return;
   c.failovers++;
   if (!old.active) c.failovers_inactive++;
   if (old.primary == value.primary) return;
   c.failovers_moved++;
-  const Node& primary = world_.node(old.primary);
+  const Node& primary = world_.MachineOf(old, old.primary);
   if (primary.up && primary.server.running) c.failovers_primary_running++;
 }
+
+// A first register, or one that a forced recovery made out of another cluster's.
+void Observer::BeginForced(const RegisterValue& value) {
+  newest_cluster_ = value.cluster_id;
+  if (value.former_clusters.empty()) return;
+  forced_.insert(value.epoch);
+  WriteOffAbsent(world_.MachineOf(value, value.primary).server.written,
+                 &world_.coverage.written_off);
+}
+
+// ---------------------------------------------------------------- learned
 
 void Observer::CheckLearned(const Node& node, const std::optional<Durable>& before) {
   const Written& learned = *node.vote->committed;
@@ -110,147 +215,12 @@ void Observer::CheckLearned(const Node& node, const std::optional<Durable>& befo
   }
 }
 
-// ---------------------------------------------------------------- leases and votes
-
-void Observer::AfterStep(const Node& node, bool persisted) {
-  if (!persisted && world_.config.policy.durable_fence && node.state.phase != Phase::kQuarantined &&
-      node.stated && !(*node.stated == node.state.durable)) {
-    Fail("C1", Of(node.id) + " changed what is durable without saying so");
-  }
-  const Node* holder = nullptr;
-  for (const Node& each : world_.nodes) {
-    if (!world_.Holds(each)) continue;
-    if (holder) Fail("I1", Of(holder->id) + " and " + Of(each.id) + " hold a lease");
-    holder = &each;
-  }
-  if (world_.Holds(node)) {
-    const auto epoch = epochs_.find(node.state.lease_epoch);
-    if (epoch == epochs_.end() || epoch->second->primary != node.id) {
-      Fail("I6", Of(node.id) + " holds a lease of epoch " + ToText(node.state.lease_epoch) +
-                     ", which was not chosen or names another primary");
-    }
-    held_until_[node.id] = node.state.lease_until;
-  } else if (const auto held = held_until_.find(node.id); held != held_until_.end()) {
-    if (!BeforeOnEveryClock(world_.ClockOf(node), held->second)) world_.coverage.lease_expiries++;
-    held_until_.erase(held);
-  }
-  const bool member = node.state.phase == Phase::kConfigured;
-  if (world_.GateOpen(node) && !member) Fail("I9", Of(node.id) + " opened a gate as no member");
-}
-
-void Observer::Sent(const Node& node, const Envelope& envelope) {
-  const Message& message = envelope.message;
-  const Phase phase = node.state.phase;
-  if (phase == Phase::kUnconfigured || phase == Phase::kQuarantined) {
-    const auto* lease = std::get_if<LeaseAck>(&message);
-    if (std::holds_alternative<PreVoteOk>(message) || std::holds_alternative<Promise>(message) ||
-        std::holds_alternative<Accepted>(message) || (lease && lease->granted)) {
-      Fail("I9", Of(node.id) + " sent " + NameOf(message) + " without a valid identity");
-    }
-  }
-  if (const auto* accept = std::get_if<Accept>(&message)) NoteAgreement(accept->written);
-}
-
 // When the write that begins an epoch is first seen: where may its primary be promoted?
 void Observer::NoteAgreement(const Written& w) {
   if (w.value->epoch.value != w.write || agreed_.contains(w.value->epoch)) return;
   std::set<Lsn>& agreed = agreed_[w.value->epoch];
   const auto counted = counted_.find({w.write.ballot, w.value->primary});
   if (counted != counted_.end()) agreed = counted->second;
-}
-
-void Observer::Received(const Node& node, const Envelope& envelope) {
-  const auto* fenced = std::get_if<Fenced>(&envelope.message);
-  if (fenced && fenced->position && fenced->ballot.node == node.id) {
-    counted_[{fenced->ballot, envelope.from}].insert(fenced->position->end);
-  }
-}
-
-// ---------------------------------------------------------------- WAL
-
-void Observer::EndOfWalRead(const Node& node, const WalPosition& position, Record record) {
-  // A coordinator answers itself without a message.
-  counted_[{node.state.ballot, node.id}].insert(position.end);
-  if (position.exact) reports_[node.id] = {node.state.durable.fenced, record};
-}
-
-void Observer::Rejoined(const Node& node) { reports_.erase(node.id); }
-
-void Observer::GateOpened(const Node& node) {
-  world_.coverage.gates_opened++;
-  if (world_.tracing()) world_.Trace(&node, "may commit");
-  if (node.server.gate_epoch >= opened_.first) opened_ = {node.server.gate_epoch, node.id};
-  std::vector<bool> has;
-  for (Record r = node.server.written; r != 0; r = world_.wal.ParentOf(r)) {
-    if (has.empty()) has.resize(r + 1u);  // records only have older ancestors
-    has[r] = true;
-  }
-  for (const Record commit : acknowledged_) {
-    if (commit < has.size() && has[commit]) continue;
-    Fail("I3", Of(node.id) + " opened its gate without the acknowledged commit at " +
-                   ToText(world_.wal.EndOf(commit)));
-    return;
-  }
-}
-
-// Have enough members reported an end of WAL without this commit, so that a failover may go on?
-bool Observer::LacksQuorum(const Node& node, Record record) const {
-  const auto epoch = epochs_.find(node.server.gate_epoch);
-  if (epoch == epochs_.end()) return false;
-  const RegisterValue& value = *epoch->second;
-  auto lacks = [&](NodeId id) {
-    const auto report = reports_.find(id);
-    return report != reports_.end() && report->second.fenced >= value.epoch &&
-           !world_.wal.IsAncestor(record, report->second.record);
-  };
-  if (lacks(node.id)) return true;
-  const auto without = std::count_if(value.sync.nodes.begin(), value.sync.nodes.end(), lacks);
-  return static_cast<std::size_t>(without) >= value.sync.nodes.size() - value.sync.k + 1;
-}
-
-void Observer::Decided(const Node& node, Record record, std::uint32_t) {
-  if (node.state.phase != Phase::kConfigured) {
-    Fail("I9", Of(node.id) + " acknowledged a commit as no member");
-  }
-  const RegisterValue* newest = Newest();
-  if (!newest || node.server.gate_epoch < newest->epoch) {
-    Fail("I5", Of(node.id) + " acknowledged a commit under epoch " +
-                   ToText(node.server.gate_epoch) + " after its successor was chosen");
-  }
-  if (LacksQuorum(node, record)) {
-    Fail("I8", Of(node.id) + " acknowledged the commit at " + ToText(world_.wal.EndOf(record)) +
-                   " after enough fenced nodes had reported an end of WAL below it");
-  }
-}
-
-void Observer::Acknowledged(const Node& node, Record record, EpochId decided_in) {
-  acknowledged_.push_back(record);
-  if (world_.tracing()) {
-    world_.Trace(&node, "acknowledges the commit at " + ToText(world_.wal.EndOf(record)), true);
-  }
-  // Told late: whoever commits by now has it.
-  if (opened_.first > decided_in &&
-      !world_.wal.IsAncestor(record, world_.node(opened_.second).server.written)) {
-    Fail("I3", Of(node.id) + " acknowledged the commit at " + ToText(world_.wal.EndOf(record)) +
-                   ", which the primary of a newer epoch lacks");
-  }
-}
-
-void Observer::RolledBack(const Node& node) { reports_.erase(node.id); }
-
-void Observer::Cloned(const Node&) {}
-
-void Observer::PromotionStarted(const Node& node, EpochId epoch) {
-  const auto chosen = epochs_.find(epoch);
-  if (chosen == epochs_.end() || chosen->second->primary != node.id) {
-    Fail("I7", Of(node.id) + " is promoted for epoch " + ToText(epoch) +
-                   ", which was not chosen or names another primary");
-    return;
-  }
-  const Lsn end = world_.wal.EndOf(node.server.written);
-  if (!agreed_[epoch].contains(end)) {
-    Fail("I7", Of(node.id) + " is promoted at " + ToText(end) + ", which was not agreed on");
-  }
 }
 
 }  // namespace orchestra::sim

@@ -1,8 +1,8 @@
 // The observer: sees everything at once, which no node can, and checks the named invariants after
-// every event.
+// every event. Each is meant per cluster id: a forced recovery begins another cluster.
 //   I1 at most one node believes that it holds a lease
-//   I2 one value per write; what was chosen stays chosen (versions never go back)
-//   I3 a primary that opens its gate has every acknowledged commit
+//   I2 one value per write; what was chosen stays chosen (versions never go back), whoever votes
+//   I3 a primary that opens its gate has every acknowledged commit (durability quorum)
 //   I4 epochs never go back, neither chosen nor learned
 //   I5 nothing is acknowledged under an epoch after its successor was chosen
 //   I6 a lease is held only for a chosen epoch, by the primary that it names
@@ -11,7 +11,13 @@
 //      without it
 //   I9 a node without a valid identity neither votes nor commits as a member
 //   I10 a cluster begins only when every named voter has stored its first register
+//   I11 while a gate is open, what PostgreSQL enforces is compatible with the chosen register
+//   I12 across every change of voters and of S, quorums of consecutive registers intersect
+//   I13 RELEASE never cancels a later grant
+//   I14 a disk that lacks what its identity has voted (rolled back, or an old copy) is not counted
+//   I15 who heard that a forced recovery ended its cluster commits nothing more
 //   C1 the core changes what is durable only when it says so (contract of Step)
+//   F1, F2 frames and values survive their encoding and their checks
 //   L1 writable, and L2 a coordinator, within a bound after the faults stop
 #pragma once
 #include <map>
@@ -28,6 +34,7 @@ namespace orchestra::sim {
 
 class World;
 struct Node;
+struct Sender;
 
 struct Violation {
   std::string invariant;  // "I1"
@@ -42,10 +49,13 @@ class Observer {
   void Fail(const std::string& invariant, const std::string& text);
 
   // After a successful write of the vote file; `before` is what was on the disk.
-  void Persisted(const Node& node, const std::optional<Durable>& before);
-  void AfterStep(const Node& node, bool persisted);  // I1, I6, C1
+  void Persisted(Node& node, const std::optional<Durable>& before);
+  void Stepping(const Node& node, const Event& event);  // what AfterStep and Received compare with
+  void AfterStep(const Node& node, bool persisted);     // I1, I6, I11, I13, C1
+  void GateSet(const Node& node);                       // I9
   void Sent(const Node& node, const Envelope& envelope);
-  void Received(const Node& node, const Envelope& envelope);
+  void Receiving(const Node& node, const orchestra::Received& received);
+  void Received(const Node& node, const orchestra::Received& received, const Sender& from);
   void EndOfWalRead(const Node& node, const WalPosition& position, Record record);
   void GateOpened(const Node& node);
   // The gate let an acknowledgement through that k standbys confirmed; and the client heard it.
@@ -56,9 +66,12 @@ class Observer {
   void RolledBack(const Node& node);
   void Cloned(const Node& node);
 
-  const std::vector<Record>& acknowledged() const { return acknowledged_; }
-  // The newest chosen register value, or null.
+  std::uint64_t acknowledged() const { return acknowledged_count_; }
+  // The newest chosen register value of the newest cluster, or null.
   const RegisterValue* Newest() const;
+  const RegisterValue* Newest(ClusterId cluster) const;
+  // Does the disk lack something that its identity has voted?
+  bool Outdated(const Node& node) const;
 
  private:
   struct Vote {
@@ -70,25 +83,60 @@ class Observer {
     EpochId fenced;
     Record record;
   };
+  struct History {  // of one cluster
+    std::map<WriteId, ValuePtr> chosen;
+    std::map<EpochId, ValuePtr> epochs;  // the write that began each chosen epoch
+  };
+  struct Tally {  // whose votes of one kind a node counts
+    std::set<NodeId> pre_votes, promises, acks, grants, positions;
+  };
 
+  // invariants.cpp
   void CheckAccepted(const Node& node, const Written& written);
   void CheckLearned(const Node& node, const std::optional<Durable>& before);
   void NoteAgreement(const Written& written);
   void Chosen(const WriteId& write, Vote& vote);
+  void CheckSuccession(const RegisterValue& old, const RegisterValue& value);
+  void CheckVoters(const RegisterValue& old, const RegisterValue& value);
+  void CheckSync(const RegisterValue& old, const RegisterValue& value);
+  void CountChange(const RegisterValue& old, const RegisterValue& value);
   void CountFailover(const RegisterValue& old, const RegisterValue& value);
+  void BeginForced(const RegisterValue& value);
+  const ValuePtr* EpochOf(const Node& node, EpochId epoch) const;
+  static ClusterId ClusterOf(const Node& node);
+
+  // votes.cpp
+  void CheckLeases(const Node& node);
+  void Voted(Node& node, const std::optional<Durable>& before);
+  static Tally TallyOf(const State& state);
+  void CheckCounted(const Node& node, const orchestra::Received& received, const Sender& from);
+
+  // commits.cpp
+  void CheckSetting(const Node& node);
   bool LacksQuorum(const Node& node, Record record) const;
+  void WriteOffAbsent(Record end, std::uint64_t* count);
 
   World& world_;
   std::optional<Violation> violation_;
   std::map<std::pair<ClusterId, WriteId>, Vote> votes_;
-  std::map<WriteId, ValuePtr> chosen_;
-  std::map<EpochId, ValuePtr> epochs_;  // the write that began each chosen epoch
+  std::map<ClusterId, History> clusters_;
+  ClusterId newest_cluster_;
   std::vector<Record> acknowledged_;
+  std::uint64_t acknowledged_count_ = 0;
+  Record last_decided_ = 0;
+  EpochId last_decided_in_;
   std::pair<EpochId, NodeId> opened_;     // the newest epoch whose gate was opened, and where
-  std::map<NodeId, Instant> held_until_;  // lease, as last seen
-  std::map<NodeId, Report> reports_;
+  std::map<NodeId, Instant> held_until_;  // by machine: lease, as last seen
+  std::map<NodeId, Report> reports_;      // by member
   std::map<std::pair<Ballot, NodeId>, std::set<Lsn>> counted_;  // delivered to the coordinator
   std::map<EpochId, std::set<Lsn>> agreed_;                     // where the target may be promoted
+  std::set<EpochId> forced_;                                    // it is promoted from where it is
+  std::map<Incarnation, std::uint64_t> votes_made_;
+  std::map<NodeId, ClusterId> told_of_end_;  // by machine: of which cluster
+  // Before the step under way.
+  Tally tally_;
+  std::optional<std::pair<Instant, std::pair<BootCount, std::uint64_t>>> promise_;
+  std::pair<BootCount, std::uint64_t> released_;
 };
 
 }  // namespace orchestra::sim

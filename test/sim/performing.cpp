@@ -55,6 +55,7 @@ static bool Quiet(const Server& s) {
 void World::PerformScan(Node& n, const Duties& duties) {
   Server& s = n.server;
   if (!duties.scan) s.scanning.reset();
+  if (!n.has_data()) return;
   if (!duties.scan || s.scanning == duties.scan || s.scanned == *duties.scan) return;
   if (!Quiet(s) || !s.running || s.promoting) return;
   s.scanning = duties.scan;
@@ -108,9 +109,13 @@ void World::PerformSync(Node& n, const Duties& duties) {
   Server& s = n.server;
   if (!duties.sync_generation || s.sync_asked == *duties.sync_generation || !s.running) return;
   s.sync_asked = *duties.sync_generation;
+  if (tracing())
+    Trace(&n,
+          "reloads its synchronous setting, generation " + std::to_string(s.sync_asked & 0xFFFF),
+          true);
   const SyncNames wanted{{duties.sync_names.begin(), duties.sync_names.end()}, duties.sync_k};
-  auto still = [this, id = n.id, life = s.life, version = s.sync_asked] {
-    return node(id).server.life == life && node(id).server.sync_asked == version;
+  auto still = [this, id = n.id, life = s.life, asked = s.sync_asked] {
+    return node(id).server.life == life && node(id).server.sync_asked == asked;
   };
   const Micros loaded = Delay(Ms(10), Ms(150));
   scheduler.After(loaded, [this, still, id = n.id, wanted] {
@@ -152,6 +157,13 @@ LocalView World::ViewOf(const Node& n) const {
   const Server& s = n.server;
   LocalView view;
   NodeStatus& status = view.status;
+  if (!n.has_data()) {
+    // The core makes a cluster only out of nodes that stream; a witness shows its kind afterwards.
+    const bool asked = n.state.phase == Phase::kUnconfigured || n.state.phase == Phase::kPending;
+    status.db = asked ? DbState::kStandby : DbState::kNone;
+    view.receiver_quiet = true;
+    return view;
+  }
   status.db = !s.running          ? DbState::kStarting
               : s.out_of_recovery ? DbState::kPrimary
                                   : DbState::kStandby;

@@ -42,8 +42,8 @@ struct Server : DataDirectory {
   Record written = 0;
   bool promoting = false;
   std::map<NodeId, Walsender> walsenders;
-  std::vector<Record> waiting;  // commits that wait for standbys, or for the gate
-  std::uint64_t sync_effective = 0;
+  std::vector<Record> waiting;       // commits that wait for standbys, or for the gate
+  std::uint64_t sync_effective = 0;  // generations of the setting
   std::uint64_t sync_asked = 0;
   // While not every process has reloaded: what the others still go by.
   std::vector<SyncNames> sync_old;

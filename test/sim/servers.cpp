@@ -9,6 +9,7 @@ void World::StartServer(Node& n) {
   Server& s = n.server;
   s.life++;
   s.written = s.flushed;
+  if (!n.has_data()) return;
   scheduler.After(Delay(Ms(50), Ms(300)), [this, id = n.id, life = s.life] {
     WhenAwake(id, [this, id, life] {
       Server& m = node(id).server;

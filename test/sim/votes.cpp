@@ -1,0 +1,163 @@
+// Who may hold a lease, and whose votes count.
+#include <algorithm>
+
+#include "invariants.h"
+#include "world.h"
+
+namespace orchestra::sim {
+namespace {
+
+std::string Of(NodeId id) { return "n" + std::to_string(id.value); }
+
+template <typename M>
+const M* In(const Event& event) {
+  const auto* received = std::get_if<orchestra::Received>(&event);
+  return received ? std::get_if<M>(&received->envelope.message) : nullptr;
+}
+
+template <typename Map>
+std::set<NodeId> Keys(const Map& map) {
+  std::set<NodeId> keys;
+  for (const auto& [key, value] : map) keys.insert(key);
+  return keys;
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------- before and after a step
+
+void Observer::Stepping(const Node& node, const Event& event) {
+  promise_.reset();
+  if (const Release* release = In<Release>(event)) {
+    promise_ = {node.state.promise_until, node.state.last_request};
+    released_ = {release->boot, release->seq};
+  }
+}
+
+void Observer::AfterStep(const Node& node, bool persisted) {
+  if (!persisted && world_.config.policy.durable_fence && node.state.phase != Phase::kQuarantined &&
+      node.stated && !(*node.stated == node.state.durable)) {
+    Fail("C1", Of(node.id) + " changed what is durable without saying so");
+  }
+  if (promise_ && promise_->second > released_) {
+    world_.coverage.releases_late++;
+    if (!(Latest(node.state.promise_until, promise_->first) == node.state.promise_until))
+      Fail("I13", Of(node.id) + " gave up a promise for a RELEASE of older requests");
+  }
+  CheckLeases(node);
+  CheckSetting(node);
+}
+
+void Observer::GateSet(const Node& node) {
+  if (world_.GateOpen(node) && node.state.phase != Phase::kConfigured)
+    Fail("I9", Of(node.id) + " has an open gate as no member");
+}
+
+void Observer::CheckLeases(const Node& node) {
+  if (!world_.Holds(node)) {
+    if (const auto held = held_until_.find(node.id); held != held_until_.end()) {
+      if (!BeforeOnEveryClock(world_.ClockOf(node), held->second)) world_.coverage.lease_expiries++;
+      held_until_.erase(held);
+    }
+    return;
+  }
+  for (const Node& other : world_.nodes) {
+    if (other.id != node.id && world_.Holds(other) && ClusterOf(other) == ClusterOf(node))
+      Fail("I1", Of(std::min(other.id, node.id)) + " and " + Of(std::max(other.id, node.id)) +
+                     " hold a lease");
+  }
+  const ValuePtr* epoch = EpochOf(node, node.state.lease_epoch);
+  if (!epoch || (*epoch)->primary != Self(node.state)) {
+    Fail("I6", Of(node.id) + " holds a lease of epoch " + ToText(node.state.lease_epoch) +
+                   ", which was not chosen or names another primary");
+  }
+  held_until_[node.id] = node.state.lease_until;
+}
+
+void Observer::Sent(const Node& node, const Envelope& envelope) {
+  const Message& message = envelope.message;
+  const Phase phase = node.state.phase;
+  if (phase == Phase::kUnconfigured || phase == Phase::kQuarantined || node.state.suspect) {
+    const auto* lease = std::get_if<LeaseAck>(&message);
+    if (std::holds_alternative<PreVoteOk>(message) || std::holds_alternative<Promise>(message) ||
+        std::holds_alternative<Accepted>(message) || (lease && lease->granted)) {
+      Fail("I9", Of(node.id) + " sent " + NameOf(message) + " without a valid identity");
+    }
+  }
+  if (const auto* lease = std::get_if<LeaseAck>(&message); lease && !lease->granted)
+    world_.coverage.nonces_only++;
+  if (const auto* vote = std::get_if<PreVote>(&message); vote && vote->as_holder)
+    world_.coverage.holder_campaigns++;
+  if (const auto* accept = std::get_if<Accept>(&message)) NoteAgreement(accept->written);
+}
+
+// ---------------------------------------------------------------- identity
+
+// A disk knows all that its identity voted, or it is an older state of it. What counts as a vote is
+// what a voter must not forget.
+bool Observer::Outdated(const Node& node) const {
+  if (!node.vote) return false;
+  const auto made = votes_made_.find(node.vote->identity.incarnation);
+  return made != votes_made_.end() && node.disk.votes < made->second;
+}
+
+void Observer::Voted(Node& node, const std::optional<Durable>& before) {
+  const Durable& now = *node.vote;
+  const bool same = before && before->identity.incarnation == now.identity.incarnation;
+  const bool voted = !same || before->promised != now.promised ||
+                     before->accepted != now.accepted || before->fenced != now.fenced;
+  std::uint64_t& made = votes_made_[now.identity.incarnation];
+  if (!same) node.disk.votes = made;
+  if (voted && node.disk.votes == made) node.disk.votes = ++made;
+}
+
+Observer::Tally Observer::TallyOf(const State& s) {
+  return {s.pre_votes, Keys(s.promises), s.proposal_acks, Keys(s.grants),
+          Keys(s.failover.positions)};
+}
+
+void Observer::Receiving(const Node& node, const orchestra::Received& received) {
+  const Envelope& envelope = received.envelope;
+  if (std::holds_alternative<Promise>(envelope.message) ||
+      std::holds_alternative<PreVoteOk>(envelope.message) ||
+      std::holds_alternative<Accepted>(envelope.message) ||
+      std::holds_alternative<LeaseAck>(envelope.message) ||
+      std::holds_alternative<Fenced>(envelope.message))
+    tally_ = TallyOf(node.state);
+  const auto* fenced = std::get_if<Fenced>(&envelope.message);
+  if (fenced && fenced->position && fenced->ballot.node == Self(node.state)) {
+    counted_[{fenced->ballot, envelope.from}].insert(fenced->position->end);
+  }
+}
+
+void Observer::Received(const Node& node, const orchestra::Received& received, const Sender& from) {
+  const Message& message = received.envelope.message;
+  if (const auto* commit = std::get_if<Commit>(&message)) {
+    const auto& ended = commit->written.value->former_clusters;
+    const ClusterId mine = ClusterOf(node);
+    if (std::find(ended.begin(), ended.end(), mine) != ended.end()) told_of_end_[node.id] = mine;
+  }
+  if (!from.outdated) return;
+  const Tally now = TallyOf(node.state);
+  const NodeId id = received.envelope.from;
+  const auto joined = [id](const std::set<NodeId>& then, const std::set<NodeId>& since) {
+    return since.contains(id) && !then.contains(id);
+  };
+  const bool counted =
+      (std::holds_alternative<PreVoteOk>(message) && joined(tally_.pre_votes, now.pre_votes)) ||
+      (std::holds_alternative<Promise>(message) && joined(tally_.promises, now.promises)) ||
+      (std::holds_alternative<Accepted>(message) && joined(tally_.acks, now.acks)) ||
+      (std::holds_alternative<LeaseAck>(message) && joined(tally_.grants, now.grants)) ||
+      (std::holds_alternative<Fenced>(message) && joined(tally_.positions, now.positions));
+  if (counted)
+    Fail("I14", Of(node.id) + " counts " + NameOf(message) + " of " + Of(id) +
+                    ", whose disk lacks what it has voted");
+  else
+    world_.coverage.outdated_ignored++;
+}
+
+void Observer::RolledBack(const Node& node) { reports_.erase(node.vote->identity.node); }
+
+void Observer::Cloned(const Node&) {}
+
+}  // namespace orchestra::sim
