@@ -3,12 +3,30 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/codec.h"
-#include "core/register.h"
+#include "core/fields.h"
 #include "pg/guard.h"
 #include "pg/sql_common.h"
 
 namespace orchestra::pg {
+
+// The image of a command in shared memory; see core/codec.h.
+void Fields(auto& io, Of<Named> auto& v) { io.Name(v.text, kMaxNameBytes); }
+void Fields(auto& io, Of<CreateRequest> auto& v) {
+  io.List(v.names, kMaxMembers);
+  io(v.lease_ttl_ms);
+}
+void Fields(auto& io, Of<ChangeRequest> auto& v) { io.Choice(v.change); }
+void Fields(auto& io, Of<ForceRequest> auto& v) {
+  io(v.cluster);
+  io(v.epoch);
+  io.Text(v.reason, kMaxProblemBytes);
+}
+void Fields(auto& /*io*/, Of<ConfirmRequest> auto& /*v*/) {}
+void Fields(auto& io, Of<SqlCommand> auto& v) {
+  io(v.deadline);
+  io.Choice(v.what);
+}
+
 namespace {
 
 // kIdle -> kPosting -> kPosted by the session, -> kTaken -> kFinished by the worker, -> kIdle by
@@ -19,23 +37,6 @@ enum class CommandState : uint32 { kIdle, kPosting, kPosted, kTaken, kFinished, 
 constexpr long kPollMs = 50;
 // How much later than the deadline a worker that lives has certainly answered.
 constexpr Micros kGrace = std::chrono::seconds(5);
-
-// The name of a node as a thing with fields, so that a list of names can be encoded.
-struct Named {
-  std::string name;
-};
-void Fields(auto& io, Of<Named> auto& v) { io.Name(v.name, kMaxNameBytes); }
-
-struct Image {
-  std::vector<Named> names;
-  std::uint32_t lease_ttl_ms = 0;
-  Micros deadline{};
-};
-void Fields(auto& io, Of<Image> auto& v) {
-  io.List(v.names, kMaxMembers);
-  io(v.lease_ttl_ms);
-  io(v.deadline);
-}
 
 SharedCommand& Mailbox() { return shared->command; }
 
@@ -55,10 +56,8 @@ void Leave(int /*code*/, Datum /*unused*/) {
   Move(CommandState::kFinished, CommandState::kIdle);
 }
 
-void Post(const CreateRequest& request) {
-  Image image{{}, request.lease_ttl_ms, request.deadline};
-  for (const std::string& name : request.names) image.names.push_back({name});
-  const std::string bytes = Encode(image);
+void Post(const SqlCommand& command) {
+  const std::string bytes = Encode(command);
   SharedCommand& mailbox = Mailbox();
   if (bytes.size() > sizeof mailbox.request) {
     throw Fail(ERRCODE_PROGRAM_LIMIT_EXCEEDED, "the command is too long");
@@ -104,22 +103,22 @@ void CopyText(char (&to)[N], const std::string& text) {
 
 }  // namespace
 
-CommandAnswer RunCommand(const CreateRequest& request) {
+SqlAnswer RunCommand(const SqlCommand& command) {
   RequirePreload();
   if (pg_atomic_read_u32(&shared->workers.consensus_pid) == 0) {
     throw Fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                "the consensus worker of this node is not running", "",
                "See the server log; max_worker_processes may be too small.");
   }
-  Post(request);
-  const Micros until = request.deadline + kGrace;
+  Post(command);
+  const Micros until = command.deadline + kGrace;
   if (!Call([until] { return WaitOrLeave(until); })) {
     Leave(0, 0);
     throw Fail(ERRCODE_QUERY_CANCELED, "the consensus worker of this node did not answer", "",
                "See orchestra_cluster() for what is in force.");
   }
   const SharedCommand& mailbox = Mailbox();
-  CommandAnswer answer{mailbox.sqlstate, mailbox.message, mailbox.hint};
+  SqlAnswer answer{mailbox.sqlstate, mailbox.message, mailbox.hint};
   Leave(0, 0);
   return answer;
 }
@@ -132,23 +131,18 @@ void ResetCommands() {
   }
 }
 
-std::optional<CreateRequest> TakeCommand() {
+std::optional<SqlCommand> TakeCommand() {
   if (!Move(CommandState::kPosted, CommandState::kTaken)) return std::nullopt;
   const SharedCommand& mailbox = Mailbox();
-  const auto image = Decode<Image>(
+  auto command = Decode<SqlCommand>(
       {mailbox.request, std::min<std::size_t>(mailbox.bytes, sizeof mailbox.request)});
-  if (!image) {
-    FinishCommand({ERRCODE_INTERNAL_ERROR, "the command could not be read", ""});
-    return std::nullopt;
-  }
-  CreateRequest request{{}, image->lease_ttl_ms, image->deadline};
-  for (const Named& each : image->names) request.names.push_back(each.name);
-  return request;
+  if (!command) FinishCommand({ERRCODE_INTERNAL_ERROR, "the command could not be read", ""});
+  return command;
 }
 
 bool CommandAbandoned() { return Load() == CommandState::kAbandoned; }
 
-void FinishCommand(const CommandAnswer& answer) {
+void FinishCommand(const SqlAnswer& answer) {
   SharedCommand& mailbox = Mailbox();
   mailbox.sqlstate = answer.sqlstate;
   CopyText(mailbox.message, answer.message);

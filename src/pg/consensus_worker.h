@@ -26,27 +26,46 @@ class ConsensusWorker {
   int fd() const;   // of the peer port; -1: none. May change between turns.
 
  private:
-  // start
-  bool Booted();  // false: the vote file could not be written yet
-  void ConfigureNet();
-  void RereadSecret();
-  void Introduce();
+  static constexpr Micros kRetry = std::chrono::seconds(1);
+  static std::uint64_t RandomNumber();  // never 0
 
-  // one step of the core, made durable before it is told
-  bool Apply(const Event& event);
+  // consensus_boot.cpp: the start, and one step made durable
+  bool Booted();  // false: the vote file could not be written yet
+  void Introduce();
   bool Persist(const Actions& actions, const State& before);
   void RetryPersist();
-  void Send(const Envelope& envelope);
 
-  void ObserveNode();
+  // consensus_net.cpp
+  void ConfigureNet();
+  void RereadSecret();
+  void Send(const Envelope& envelope);
   void ReceiveFrames();
   void TellRefusals();
+
+  // consensus_worker.cpp: a turn. False: the event was lost, as it could not be made durable.
+  bool Apply(const Event& event);
+  void ObserveNode();
+
+  // consensus_commands.cpp: what sessions ask for. Begin and Go return what came of it, once known.
+  using Outcome = std::optional<SqlAnswer>;
   void Commands();
-  std::string StartCreation(const CreateRequest& request);
+  Outcome Begin(const CreateRequest& request);
+  Outcome Begin(const ChangeRequest& request);
+  Outcome Begin(const ForceRequest& request);
+  Outcome Begin(const ConfirmRequest& request);
+  Outcome Go(const CreateRequest& request);
+  Outcome Go(const ChangeRequest& request);
+  std::string Compose(const CreateRequest& request, RegisterValue* value) const;
   bool CreationSettled() const;
-  void FinishCreation(const CommandAnswer& answer);
+  bool Ask(const Change& change, Micros deadline);
+  std::optional<CommandAnswer> Answered() const;  // to the last Ask
+  void LeaseWish();
+  std::string LeaseProblem() const;
+
+  // consensus_board.cpp
   void Publish();
   std::string Problem() const;
+  std::string StandingProblem() const;
 
   Instant now_{};
   Settings settings_;
@@ -64,9 +83,14 @@ class ConsensusWorker {
   Micros refusal_told_{};
   Performer performer_;
   NoteLog notes_;
-  std::optional<CreateRequest> creating_;
+  std::optional<SqlCommand> command_;
+  Micros command_began_{};
+  std::uint64_t asked_ = 0;                    // id of the last Command of the core
+  std::uint32_t lease_ttl_ms_ = LeaseTtlMs();  // orchestra.lease_ttl_ms
+  bool lease_wish_ = false;           // it changed on the primary: the register should say so
+  std::uint32_t lease_asked_ms_ = 0;  // by the wish that is not answered yet; 0: none
+  Micros lease_asked_until_{};
   Instant ticked_at_{};
-  Instant observed_at_{};
   Instant published_at_{};
   bool publish_now_ = true;
 };

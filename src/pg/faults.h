@@ -32,7 +32,13 @@ inline bool NoFence() {
   static const bool on = Asked("no_fence");
   return on;
 }
+// A file of the test's own stands for /etc/machine-id.
+inline const char* MachineIdFile() {
+  const char* file = std::getenv("ORCHESTRA_MACHINE_ID_FILE");
+  return file != nullptr ? file : "/etc/machine-id";
+}
 #else
+inline constexpr const char* MachineIdFile() { return "/etc/machine-id"; }
 inline constexpr bool NoGate() { return false; }      // commits need no lease
 inline constexpr bool PromoteAny() { return false; }  // a target need not hold the most WAL
 inline constexpr bool NoFence() { return false; }     // a fenced node goes on receiving WAL

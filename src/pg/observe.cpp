@@ -82,6 +82,8 @@ LocalView Observe(const MemberNames& members) {
     status.timeline = TimelineId{compat::InsertTimeline()};
     view.standby_flushed = StandbysFlushed(members);
     view.sync_effective = EffectiveSync();
+    // After that: what was inserted under an older setting ends before this position.
+    view.insert_lsn = Lsn{GetXLogInsertRecPtr()};
   } else {
     status.accepting_connections = HotStandbyActive();
     ObserveStandby(&status);

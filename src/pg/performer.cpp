@@ -32,11 +32,11 @@ std::optional<WalEndRead> Performer::Perform(const Duties& duties, const LocalVi
     return std::nullopt;
   Receiver(duties, view, now);
   Promotion(duties, view, slots);
-  if (duties.sync_version) {
+  if (duties.sync_generation) {
     const std::string wrong =
-        ApplySync({*duties.sync_version, duties.sync_names, duties.sync_k}, now.monotonic_raw);
+        ApplySync({*duties.sync_generation, duties.sync_names, duties.sync_k}, now.monotonic_raw);
     if (!wrong.empty()) problem_ = wrong;
-    if (view.sync_effective != *duties.sync_version) busy_ = true;
+    if (view.sync_effective != *duties.sync_generation) busy_ = true;
   }
   return Scan(duties, view);
 }
@@ -79,7 +79,7 @@ void Performer::Receiver(const Duties& duties, const LocalView& view, Instant no
 
 void Performer::Promotion(const Duties& duties, const LocalView& view,
                           const std::vector<std::string>& slots) {
-  const bool primary = duties.sync_version.has_value();
+  const bool primary = duties.sync_generation.has_value();
   if (primary) {
     const SlotResult slot = EnsureSlots(slots);
     if (slot.step == SlotStep::kFailed) problem_ = slot.error;

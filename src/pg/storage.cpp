@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "net/socket.h"
+#include "pg/faults.h"
 #include "pg/pg.h"
 
 namespace orchestra::pg {
@@ -44,6 +45,18 @@ std::string ReadFile(const char* path, bool* present, std::string* bytes) {
   if (!fd.valid() && errno == ENOENT) return "";
   *present = true;
   return fd.valid() ? ReadWhole(fd, path, bytes) : Failed("open", path);
+}
+
+// FNV-1a of what /etc/machine-id says; 0: nobody knows which machine this is.
+std::uint64_t MachineHash() {
+  bool present = false;
+  std::string id;
+  if (!ReadFile(faults::MachineIdFile(), &present, &id).empty()) return 0;
+  while (!id.empty() && id.back() == '\n') id.pop_back();
+  if (id.empty()) return 0;
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : id) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  return std::max(hash, std::uint64_t{1});
 }
 
 std::string SyncDirectory(const char* path) {
@@ -91,9 +104,11 @@ Surroundings ReadSurroundings() {
   struct statx anchor {};
   if (statx(AT_FDCWD, kVoteDirectory, AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME, &anchor) == 0) {
     found.inode = anchor.stx_ino;
+    found.device = std::uint64_t{anchor.stx_dev_major} << 32 | anchor.stx_dev_minor;
     if ((anchor.stx_mask & STATX_BTIME) != 0)
       found.birth_time_us = anchor.stx_btime.tv_sec * 1'000'000 + anchor.stx_btime.tv_nsec / 1000;
   }
+  found.machine = MachineHash();
   found.read_error = ReadFile(kMarker, &found.marker_present, &found.marker_bytes);
   std::string error = ReadFile(kVote, &found.vote_present, &found.vote_bytes);
   if (found.read_error.empty()) found.read_error = std::move(error);

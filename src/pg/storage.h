@@ -14,7 +14,7 @@
 
 namespace orchestra::pg {
 
-// Both files and their anchor, as they are now. Allowed in the postmaster.
+// Both files, their anchor and this machine, as they are now. Allowed in the postmaster.
 Surroundings ReadSurroundings();
 
 // Makes the directories (0700) that are missing, durably, so that ReadSurroundings() tells inode

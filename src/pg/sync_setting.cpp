@@ -18,7 +18,7 @@ constexpr Micros kCommitsWait{1'000'000};  // until commits that wait are a prob
 
 // ---------------------------------------------------------------- every process
 
-char* generation_text;  // the setting: a register version in decimal
+char* generation_text;  // the setting: a generation in decimal
 uint64 loaded;          // the same, as loaded by this process
 ClientAuthentication_hook_type previous_authentication_hook;
 
@@ -31,8 +31,8 @@ void Publish() {
 
 bool CheckGeneration(char** value, void**, GucSource) {
   const std::string_view text = *value;
-  const bool valid = text.size() <= 19 && text.find_first_not_of("0123456789") == text.npos;
-  if (!valid) GUC_check_errdetail("It is a register version, written by orchestra itself.");
+  const bool valid = text.size() <= 20 && text.find_first_not_of("0123456789") == text.npos;
+  if (!valid) GUC_check_errdetail("It is a number that orchestra itself writes.");
   return valid;
 }
 
@@ -57,8 +57,10 @@ struct Awaited {
 
 struct Applied {
   Applied() = default;
-  Applied(const SyncSetting& setting, const std::string& value) : wanted(setting), names(value) {}
+  Applied(const SyncSetting& setting, const std::string& value, Micros now)
+      : wanted(setting), since(now), names(value) {}
   SyncSetting wanted;
+  Micros since{};
   std::string names;  // value of synchronous_standby_names
   std::optional<Micros> tried, reloaded, postmaster_at;
   std::vector<int> signalled;  // walsenders that were told to reload behind the postmaster
@@ -67,7 +69,7 @@ struct Applied {
 Applied applied;
 
 std::string NamesValue(const SyncSetting& setting) {
-  if (setting.k == 0 || setting.names.empty()) return "";
+  if (setting.k == 0) return "";
   std::string text = "ANY " + std::to_string(setting.k) + " (";
   for (const std::string& name : setting.names) {
     text += text.back() == '(' ? "\"" : ", \"";
@@ -95,23 +97,23 @@ bool IsEffective(const Sender& sender) {
   if (sender.state == WALSNDSTATE_BACKUP)
     return std::find(applied.signalled.begin(), applied.signalled.end(), sender.pid) !=
                applied.signalled.end() ||
-           sender.generation == applied.wanted.version.value;
-  if (!sender.published || sender.generation != applied.wanted.version.value) return false;
+           sender.generation == applied.wanted.generation;
+  if (!sender.published || sender.generation != applied.wanted.generation) return false;
   return sender.priority == 0 || IsWanted(sender.name);
 }
 
 bool PostmasterLoaded() {
-  return pg_atomic_read_u64(&shared->generations.postmaster) == applied.wanted.version.value;
+  return pg_atomic_read_u64(&shared->generations.postmaster) == applied.wanted.generation;
 }
 
 // What is missing, or empty.
 std::string Missing() {
-  const uint64 version = applied.wanted.version.value;
+  const uint64 wanted = applied.wanted.generation;
   if (!PostmasterLoaded()) return "the postmaster has not reloaded yet";
-  if (loaded != version) return "this worker has not reloaded yet";
+  if (loaded != wanted) return "this worker has not reloaded yet";
   if (applied.names != SyncRepStandbyNames)
     return "synchronous_standby_names is overridden (by the server's command line?)";
-  if (pg_atomic_read_u64(&shared->generations.checkpointer) != version ||
+  if (pg_atomic_read_u64(&shared->generations.checkpointer) != wanted ||
       compat::SyncStandbysDefined() != !applied.names.empty())
     return "the checkpointer has not reloaded yet";
   std::string missing;
@@ -128,7 +130,7 @@ void PushSenders(Micros now) {
   const bool end = now - *applied.postmaster_at >= kPatience;
   std::vector<int> signalled;
   ForEachSender([&](const Sender& sender) {
-    if (sender.published && sender.generation == applied.wanted.version.value) return;
+    if (sender.published && sender.generation == applied.wanted.generation) return;
     ::kill(sender.pid, end && !IsEffective(sender) ? SIGTERM : SIGHUP);
     signalled.push_back(sender.pid);
   });
@@ -161,19 +163,22 @@ std::string CommitsWait(Micros now) {
 }
 
 std::string Apply(const SyncSetting& wanted, Micros now) {
+  // No name and nobody to wait for would let every commit pass that waits.
+  if (wanted.k > wanted.names.size()) return "the synchronous set is smaller than it must be";
   const std::string names = NamesValue(wanted);
-  if (applied.wanted.version != wanted.version || applied.names != names)
-    applied = Applied(wanted, names);
-  std::string missing = Missing();
+  if (applied.wanted.generation != wanted.generation || applied.names != names)
+    applied = Applied(wanted, names, now);
+  const std::string missing = Missing();
   if (missing.empty()) return CommitsWait(now);
-  if (!Due(&applied.tried, now, kRetry)) return missing;
+  const std::string problem = now - applied.since < kPatience ? "" : missing;
+  if (!Due(&applied.tried, now, kRetry)) return problem;
   const EditResult edit =
-      EditAutoConf({{kNames, names}, {kGeneration, std::to_string(wanted.version.value)}});
+      EditAutoConf({{kNames, names}, {kGeneration, std::to_string(wanted.generation)}});
   if (!edit.error.empty()) return edit.error;
   if (edit.written) applied.reloaded.reset();
   if (Due(&applied.reloaded, now, kPatience)) ::kill(PostmasterPid, SIGHUP);
   if (PostmasterLoaded()) PushSenders(now);
-  return missing;
+  return problem;
 }
 
 std::string RewriteHostAndPort(const std::string& host, std::uint16_t port) {
@@ -188,10 +193,10 @@ std::string RewriteHostAndPort(const std::string& host, std::uint16_t port) {
 }  // namespace
 
 void InstallSyncSetting() {
-  DefineCustomStringVariable(
-      kGeneration, "Register version that synchronous_standby_names belongs to.",
-      "Written by orchestra itself.", &generation_text, "0", PGC_SIGHUP,
-      GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY, CheckGeneration, AssignGeneration, nullptr);
+  DefineCustomStringVariable(kGeneration, "Generation of synchronous_standby_names.",
+                             "Written by orchestra itself.", &generation_text, "0", PGC_SIGHUP,
+                             GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY, CheckGeneration,
+                             AssignGeneration, nullptr);
   previous_authentication_hook = ClientAuthentication_hook;
   ClientAuthentication_hook = OnAuthentication;
 }
@@ -209,9 +214,9 @@ std::string ApplySync(const SyncSetting& wanted, Micros now) {
   }
 }
 
-Version EffectiveSync() {
-  if (applied.wanted.version == Version{}) return Version{};
-  return Missing().empty() ? applied.wanted.version : Version{};
+std::uint64_t EffectiveSync() {
+  if (applied.wanted.generation == 0) return 0;
+  return Missing().empty() ? applied.wanted.generation : 0;
 }
 
 std::string RewriteConninfo(const std::string& host, std::uint16_t port) {

@@ -2,9 +2,9 @@
 // primary_conninfo that a start without orchestra would use. Both live in postgresql.auto.conf.
 //
 // The GUC orchestra.sync_generation stands right behind synchronous_standby_names in that file and
-// carries the register version it belongs to. Whoever applies the file publishes it, so "reloaded"
-// is known and not assumed: postmaster, checkpointer, and every walsender (at its start as well,
-// since a forked process inherits settings without running their hooks).
+// carries the generation that the core gave to its content. Whoever applies the file publishes it,
+// so "reloaded" is known and not assumed: postmaster, checkpointer, and every walsender (at its
+// start as well, since a forked process inherits settings without running their hooks).
 #pragma once
 #include <cstdint>
 #include <string>
@@ -20,7 +20,7 @@ void InstallSyncSetting();
 void PublishSyncAtBoot();
 
 struct SyncSetting {
-  Version version;                 // of the register
+  std::uint64_t generation = 0;    // unique for its content
   std::vector<std::string> names;  // application_names of S
   std::uint32_t k = 0;             // 0: nobody waits
 };
@@ -28,13 +28,14 @@ struct SyncSetting {
 // The rest is for the consensus worker, which must handle SIGHUP (ProcessConfigFile) itself.
 
 // Makes PostgreSQL enforce `wanted`: writes the file unless it says so already, reloads, and ends
-// walsenders that have not loaded it within a second. Call it on every turn; once EffectiveSync()
-// is wanted.version it only looks. `now` is CLOCK_MONOTONIC_RAW. Returns "" or, for people, why it
-// is not in force yet, or that commits wait since too few of S confirm them.
+// walsenders that have not loaded it within a second. Commits go on meanwhile: they obey the old
+// setting or the new one. Call it on every turn; once EffectiveSync() is wanted.generation it only
+// looks. `now` is CLOCK_MONOTONIC_RAW. Returns "" or, for people, why it is not in force after a
+// second, or that commits wait since too few of S confirm them.
 std::string ApplySync(const SyncSetting& wanted, Micros now);
 
-// Version of the last ApplySync if every process that matters enforces it, else 0.
-Version EffectiveSync();
+// Generation of the last ApplySync if every process that matters enforces it, else 0.
+std::uint64_t EffectiveSync();
 
 // Sets host and port of primary_conninfo (hostaddr goes), leaves every other option of it, and
 // reloads. Does nothing when it says so already. Returns "" or why not.

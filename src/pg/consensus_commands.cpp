@@ -1,0 +1,207 @@
+// The consensus worker: what operators ask for, one thing at a time.
+#include "pg/consensus_worker.h"
+#include "pg/guard.h"
+
+namespace orchestra::pg {
+
+using std::chrono::seconds;
+
+namespace {
+
+constexpr int kNotNow = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+constexpr Micros kWishPatience = seconds(5);
+
+std::string Seconds(Micros span) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3g s", static_cast<double>(span.count()) / 1e6);
+  return text;
+}
+
+}  // namespace
+
+void ConsensusWorker::Commands() {
+  if (lease_asked_ms_ != 0) return LeaseWish();  // the core answers one after the other
+  Outcome outcome;
+  if (command_) {
+    outcome = std::visit(
+        [this](const auto& request) -> Outcome {
+          if constexpr (requires { Go(request); }) return Go(request);
+          return SqlAnswer{};
+        },
+        command_->what);
+  } else {
+    command_ = TakeCommand();
+    if (!command_) return LeaseWish();
+    command_began_ = now_.monotonic_raw;
+    outcome = std::visit([this](const auto& request) { return Begin(request); }, command_->what);
+  }
+  if (!outcome) return;
+  command_.reset();
+  FinishCommand(*outcome);
+}
+
+// ---------------------------------------------------------------- creation
+
+// The register that `request` describes; returns what is wrong with that, or "".
+std::string ConsensusWorker::Compose(const CreateRequest& request, RegisterValue* value) const {
+  value->cluster_id = ClusterId{RandomNumber()};
+  value->system_identifier = state_.introduced->identity.system_identifier;
+  value->cluster_name = settings_.cluster_name;
+  value->version = Version{1};
+  value->lease_ttl_ms = request.lease_ttl_ms;
+  std::uint16_t next_id = 1;
+  for (const Named& name : request.names) {
+    Member member;
+    if (name.text == settings_.node_name) {
+      member = state_.introduced->self;
+      value->primary = NodeId{next_id};
+    } else {
+      auto hello = state_.hellos.find(name.text);
+      if (hello == state_.hellos.end()) return "node \"" + name.text + "\" has not said hello";
+      member = hello->second.join.wanted;
+    }
+    member.id = NodeId{next_id++};
+    member.voter = member.sync_candidate = true;
+    value->members.push_back(member);
+  }
+  const Ballot ballot{1, value->primary};
+  value->epoch = EpochId{WriteId{ballot, value->version}};
+  value->active = true;
+  value->timeline = state_.view.status.timeline;
+  value->sync = FullSyncSet(*value, value->primary);
+  value->basis = BasisOf(*value);
+  value->lineage = {{value->timeline, value->epoch}};
+  return Validate(*value);
+}
+
+ConsensusWorker::Outcome ConsensusWorker::Begin(const CreateRequest& request) {
+  RegisterValue value;
+  const std::string wrong = Compose(request, &value);
+  if (!wrong.empty())
+    return SqlAnswer{kNotNow, "cannot create the cluster: " + wrong, "Nothing has changed."};
+  Identity identity = state_.introduced->identity;
+  identity.node = value.primary;
+  Apply(CreateCluster{std::move(value), identity});
+  return std::nullopt;
+}
+
+// The primary may commit, and every other member said something as a configured node.
+bool ConsensusWorker::CreationSettled() const {
+  if (state_.phase != Phase::kConfigured || !state_.view.status.gate_open) return false;
+  for (const Member& member : CommittedValue(state_)->members) {
+    auto it = state_.peers.find(member.id);
+    if (it == state_.peers.end() || !it->second.status_at) return false;
+  }
+  return true;
+}
+
+ConsensusWorker::Outcome ConsensusWorker::Go(const CreateRequest&) {
+  if (CreationSettled()) return SqlAnswer{};
+  if (now_.monotonic_raw <= command_->deadline && !CommandAbandoned()) return std::nullopt;
+  if (state_.phase == Phase::kConfigured)
+    return SqlAnswer{kNotNow, "the cluster is created, but its primary may not commit yet",
+                     "SELECT * FROM orchestra_status() says what it waits for."};
+  std::string missing;
+  for (const Member& member :
+       state_.creating ? state_.creating->value.members : std::vector<Member>{})
+    if (member.name != settings_.node_name && !state_.create_acks.contains(member.id))
+      missing += (missing.empty() ? "" : ", ") + member.name;
+  if (state_.creating) Apply(AbandonCreation{});
+  return SqlAnswer{kNotNow, "these nodes did not store the register: " + missing,
+                   "Nothing has changed."};
+}
+
+// ---------------------------------------------------------------- changes of the register
+
+// The core's own patience ends later, so that it is known here who gave up.
+bool ConsensusWorker::Ask(const Change& change, Micros deadline) {
+  const Micros patience = std::max(deadline - now_.monotonic_raw, Micros{0}) + seconds(1);
+  return Apply(Command{++asked_, change, patience});
+}
+
+std::optional<CommandAnswer> ConsensusWorker::Answered() const {
+  if (!state_.answer || state_.answer->id != asked_) return std::nullopt;
+  return state_.answer;
+}
+
+ConsensusWorker::Outcome ConsensusWorker::Begin(const ChangeRequest& request) {
+  if (Ask(request.change, command_->deadline)) return Go(request);
+  return SqlAnswer{kNotNow, "the vote file cannot be written", persist_problem_};
+}
+
+ConsensusWorker::Outcome ConsensusWorker::Go(const ChangeRequest&) {
+  if (const auto answer = Answered())
+    return answer->done ? SqlAnswer{} : SqlAnswer{kNotNow, answer->text, ""};
+  if (now_.monotonic_raw <= command_->deadline && !CommandAbandoned()) return std::nullopt;
+  Apply(AbandonCommand{});
+  return SqlAnswer{ERRCODE_QUERY_CANCELED,
+                   "no coordinator answered within " + Seconds(command_->deadline - command_began_),
+                   "It may be done all the same: see orchestra_cluster(). Without a majority of "
+                   "the voters there is no coordinator."};
+}
+
+// ---------------------------------------------------------------- the operator's last resorts
+
+ConsensusWorker::Outcome ConsensusWorker::Begin(const ForceRequest& request) {
+  const RegisterValue* value = CommittedValue(state_);
+  if (!value || value->cluster_id != request.cluster || value->epoch != request.epoch)
+    return SqlAnswer{kNotNow, "the register has changed meanwhile", "Nothing has been forced."};
+  const ClusterId cluster{RandomNumber()};
+  const bool stored = Apply(ForceRecovery{cluster, request.reason});
+  value = CommittedValue(state_);
+  if (stored && value && value->cluster_id == cluster) return SqlAnswer{};
+  return SqlAnswer{kNotNow, "this node cannot take over in its state",
+                   stored ? Problem() : persist_problem_};
+}
+
+ConsensusWorker::Outcome ConsensusWorker::Begin(const ConfirmRequest&) {
+  if (!state_.suspect)
+    return SqlAnswer{kNotNow, "the identity of this node is not in doubt", "Nothing was done."};
+  if (Apply(ConfirmIdentity{}) && !state_.suspect) return SqlAnswer{};
+  return SqlAnswer{kNotNow, "the identity of this node could not be confirmed", Problem()};
+}
+
+// ---------------------------------------------------------------- orchestra.lease_ttl_ms
+
+// Changed by a reload on the primary it is a wish, which the coordinator commits or refuses. What
+// counts is the register; that nobody answers is no refusal.
+void ConsensusWorker::LeaseWish() {
+  const RegisterValue* value = CommittedValue(state_);
+  lease_wish_ = lease_wish_ && value && value->primary == Self(state_);
+  if (lease_asked_ms_ == 0) {
+    if (!lease_wish_ || now_.monotonic_raw < lease_asked_until_) return;
+    lease_wish_ = value->lease_ttl_ms != lease_ttl_ms_;
+    if (!lease_wish_) return;
+    lease_asked_until_ = now_.monotonic_raw + kWishPatience;
+    ChangeSettings wish;
+    wish.lease_ttl_ms = lease_ttl_ms_;
+    if (Ask(wish, lease_asked_until_)) lease_asked_ms_ = lease_ttl_ms_;
+    return;
+  }
+  const auto answer = Answered();
+  if (!answer && now_.monotonic_raw <= lease_asked_until_ && lease_wish_) return;
+  if (!answer) Apply(AbandonCommand{});
+  const std::string wished = "orchestra.lease_ttl_ms=" + std::to_string(lease_asked_ms_);
+  const bool other = lease_asked_ms_ != lease_ttl_ms_;  // set anew meanwhile
+  lease_asked_ms_ = 0;
+  lease_asked_until_ = Micros{};
+  if (!answer) return;
+  lease_wish_ = other;
+  publish_now_ = true;
+  const std::string line =
+      std::string("orchestra: ") + (answer->done ? "setting_changed" : "setting_refused") +
+      " node=" + settings_.node_name + " reason=\"" + wished +
+      (answer->done ? " is in the register, for every node" : ": " + answer->text) + "\"";
+  LogLine(LOG, line);
+}
+
+std::string ConsensusWorker::LeaseProblem() const {
+  const RegisterValue* value = CommittedValue(state_);
+  if (!value || value->primary != Self(state_) || value->lease_ttl_ms == lease_ttl_ms_) return "";
+  if (lease_wish_) return "";
+  return "orchestra.lease_ttl_ms is " + std::to_string(lease_ttl_ms_) + " here and " +
+         std::to_string(value->lease_ttl_ms) +
+         " in the register, which counts: set it so, or change it while this server runs";
+}
+
+}  // namespace orchestra::pg
