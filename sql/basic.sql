@@ -104,6 +104,29 @@ SELECT orchestra_record('k', now(), 'n1', 'detected', '1.1/1', 'n1', 'detail', N
 \echo :SQLSTATE
 SELECT count(*) FROM orchestra_detection;
 
+-- Nor is there anything that an operator could change.
+SELECT orchestra_set_voters('{n1}');
+\echo :SQLSTATE
+SELECT orchestra_set_voters(NULL) IS NULL AS nothing;
+SELECT orchestra_set_node('n1', true);
+\echo :SQLSTATE
+SELECT orchestra_set_node(NULL, true);
+\echo :SQLSTATE
+SELECT orchestra_remove_node('n1');
+\echo :SQLSTATE
+SELECT orchestra_failover();
+\echo :SQLSTATE
+SELECT orchestra_failover(accept_data_loss => true);
+\echo :SQLSTATE
+SELECT orchestra_failover(accept_data_loss => NULL);
+\echo :SQLSTATE
+SELECT orchestra_failover(confirm => 'word');
+\echo :SQLSTATE
+SELECT orchestra_failover(wait => '1 month');
+\echo :SQLSTATE
+SELECT orchestra_confirm_identity();
+\echo :SQLSTATE
+
 -- Rights: the public may not even look, pg_monitor may look, the coordinator's role may call the
 -- internal functions; nobody of them can change anything else.
 CREATE ROLE regress_public;
@@ -128,6 +151,8 @@ SELECT orchestra_create_cluster('{n1}');
 SELECT count(*) FROM orchestra_status();
 SELECT orchestra_promote('1.1/1');
 \echo :SQLSTATE
+SELECT orchestra_failover();
+\echo :SQLSTATE
 INSERT INTO orchestra_recovery (recovery, coordinator, epoch, started_at)
 VALUES ('x', 'x', 'x', now());
 RESET ROLE;
@@ -142,9 +167,12 @@ SELECT orchestra_promote('1.1/1');
 SELECT orchestra_record('k', now(), 'n1', 'detected', '1.1/1', 'n1', 'detail', NULL, NULL);
 \echo :SQLSTATE
 RESET ROLE;
--- Voters cannot be changed yet.
-SELECT orchestra_add_node('n4');
+-- Changing a cluster goes with EXECUTE; forming one does not.
+GRANT EXECUTE ON FUNCTION orchestra_failover TO regress_public;
+SET ROLE regress_public;
+SELECT orchestra_failover();
 \echo :SQLSTATE
+RESET ROLE;
 -- EXECUTE alone does not make a superuser.
 GRANT EXECUTE ON FUNCTION orchestra_create_cluster TO regress_public;
 SET ROLE regress_public;

@@ -36,10 +36,38 @@ SELECT id, name = :'self' AS named, role, state, timeline, lag_bytes, sync_state
 SELECT name, length(cluster_id) AS cluster_id, phase, epoch, active,
        primary_node = :'self' AS primary,
        coordinator = :'self' AS coordinator, voters = ARRAY[:'self'] AS voters, majority,
-       reachable_voters, durability, sync_nodes, sync_k, lease_ttl_ms, mode
+       reachable_voters, durability, sync_nodes, sync_k, lease_ttl_ms, mode, paused,
+       voters_changing, on_no_sync, auto_voters, drift_permille, former_clusters
   FROM orchestra_cluster();
 SELECT code, action FROM orchestra_analysis() WHERE source = 'rules';
 SELECT orchestra_create_cluster(ARRAY[:'self']);
+\echo :SQLSTATE
+
+-- What a cluster of one refuses an operator.
+SELECT orchestra_set_voters(ARRAY[:'self']) = 'voters are ' || :'self' || ' for good' AS same;
+SELECT orchestra_set_voters(ARRAY[:'self', 'n2']);
+\echo :SQLSTATE
+SELECT orchestra_set_voters('{n2}');
+\echo :SQLSTATE
+SELECT orchestra_set_voters('{}');
+\echo :SQLSTATE
+SELECT orchestra_set_node('n2', true);
+\echo :SQLSTATE
+SELECT orchestra_set_node(:'self');
+\echo :SQLSTATE
+SELECT orchestra_remove_node('n2');
+\echo :SQLSTATE
+SELECT orchestra_remove_node(:'self');
+\echo :SQLSTATE
+SELECT orchestra_failover('n2');
+\echo :SQLSTATE
+SELECT orchestra_failover(accept_data_loss => true);
+\echo :SQLSTATE
+SELECT orchestra_failover('n2', accept_data_loss => true);
+\echo :SQLSTATE
+SELECT orchestra_failover(confirm => 'word');
+\echo :SQLSTATE
+SELECT orchestra_confirm_identity();
 \echo :SQLSTATE
 
 -- Writes are let in.

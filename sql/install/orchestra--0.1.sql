@@ -23,6 +23,7 @@ CREATE TABLE orchestra_recovery (
     failed_node text,
     new_epoch   text,
     new_primary text,
+    forced      text,
     outcome     text NOT NULL DEFAULT 'running'
                 CHECK (outcome IN ('running', 'blocked', 'activated', 'recovered')),
     started_at  timestamptz NOT NULL,
@@ -60,6 +61,42 @@ CREATE FUNCTION orchestra_create_cluster(
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION orchestra_create_cluster(text[], text, text, interval) IS
     'makes these nodes, of which this is the primary, the voters of a new cluster';
+
+-- Changing it, from any node: the coordinator commits or refuses.
+
+CREATE FUNCTION orchestra_set_voters(voters text[], wait interval DEFAULT '30 s') RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION orchestra_set_voters(text[], interval) IS
+    'makes these members, and no others, the voters';
+
+CREATE FUNCTION orchestra_set_node(
+    name           text,
+    sync_candidate boolean DEFAULT NULL,
+    wait           interval DEFAULT '30 s'
+) RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION orchestra_set_node(text, boolean, interval) IS
+    'whether commits may be counted on a member';
+
+CREATE FUNCTION orchestra_remove_node(name text, wait interval DEFAULT '30 s') RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION orchestra_remove_node(text, interval) IS
+    'ends the membership of a node without a vote';
+
+CREATE FUNCTION orchestra_failover(
+    target           text DEFAULT NULL,
+    accept_data_loss boolean DEFAULT false,
+    confirm          text DEFAULT NULL,
+    wait             interval DEFAULT '30 s'
+) RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION orchestra_failover(text, boolean, text, interval) IS
+    'makes another node the primary; with accept_data_loss, without the lost majority of voters';
+
+CREATE FUNCTION orchestra_confirm_identity() RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION orchestra_confirm_identity() IS
+    'vouches that the files of this node are its newest and its only ones';
 
 -- Looking. All of these read shared memory, on a standby and on a fenced node as well.
 
@@ -107,7 +144,13 @@ CREATE FUNCTION orchestra_cluster(
     OUT sync_nodes       text[],
     OUT sync_k           integer,
     OUT lease_ttl_ms     integer,
-    OUT mode             text
+    OUT mode             text,
+    OUT paused           boolean,
+    OUT voters_changing  boolean,
+    OUT on_no_sync       text,
+    OUT auto_voters      boolean,
+    OUT drift_permille   integer,
+    OUT former_clusters  integer
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED ROWS 1;
 COMMENT ON FUNCTION orchestra_cluster() IS 'the committed register, as this node knows it';
@@ -188,7 +231,8 @@ BEGIN ATOMIC
         ON CONFLICT DO NOTHING;
     INSERT INTO orchestra_recovery (recovery, coordinator, epoch, failed_node, started_at)
     SELECT orchestra_record.recovery, orchestra_record.coordinator, orchestra_record.epoch,
-           orchestra_record.node, orchestra_record.at
+           CASE WHEN orchestra_record.kind <> 'forced_recovery' THEN orchestra_record.node END,
+           orchestra_record.at
      WHERE orchestra_record.recovery IS NOT NULL
         ON CONFLICT DO NOTHING;
     INSERT INTO orchestra_recovery_step
@@ -207,28 +251,20 @@ BEGIN ATOMIC
                      WHEN 'activated' THEN 'activated'
                      WHEN 'recovered' THEN 'recovered'
                      ELSE r.outcome END,
-           new_epoch = CASE WHEN orchestra_record.kind IN ('epoch_committed', 'activated')
+           new_epoch = CASE WHEN orchestra_record.kind IN
+                                 ('epoch_committed', 'activated', 'forced_recovery')
                        THEN orchestra_record.epoch ELSE r.new_epoch END,
-           new_primary = CASE WHEN orchestra_record.kind IN ('epoch_committed', 'activated')
+           new_primary = CASE WHEN orchestra_record.kind IN
+                                   ('epoch_committed', 'activated', 'forced_recovery')
                          THEN orchestra_record.node ELSE r.new_primary END,
+           forced = CASE orchestra_record.kind
+                    WHEN 'forced_recovery' THEN orchestra_record.detail ELSE r.forced END,
            ended_at = CASE orchestra_record.kind
                       WHEN 'recovered' THEN orchestra_record.at ELSE r.ended_at END
      WHERE r.recovery = orchestra_record.recovery AND r.outcome <> 'recovered';
 END;
 COMMENT ON FUNCTION orchestra_record(text, timestamptz, text, text, text, text, text, text, text) IS
     'internal: records one event of a coordinator, once';
-
--- The voters are those of orchestra_create_cluster(): a later release changes them.
-CREATE FUNCTION orchestra_add_node(name text) RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RAISE EXCEPTION 'adding voter "%" is not supported yet', name USING
-        ERRCODE = 'feature_not_supported',
-        HINT = 'A standby with orchestra.seeds and the secret joins by itself, without a vote.';
-END
-$$;
-COMMENT ON FUNCTION orchestra_add_node(text) IS 'refused until voters can be changed';
 
 CREATE FUNCTION orchestra_grant(grantee name DEFAULT 'orchestra') RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -244,14 +280,15 @@ $$;
 COMMENT ON FUNCTION orchestra_grant(name) IS
     'gives a role what the coordinators'' login needs, and no more';
 
--- Rights. Reading is for pg_monitor, forming a cluster for superusers, the internal functions for
--- the login of the coordinators: docs/reference.md, "The role orchestra".
+-- Rights. Reading is for pg_monitor, forming a cluster for superusers, changing it for whom they
+-- grant it to, the internal functions for the login of the coordinators: docs/reference.md, "The role orchestra".
 
 REVOKE ALL ON FUNCTION
-    orchestra_create_cluster, orchestra_version, orchestra_status, orchestra_cluster,
+    orchestra_create_cluster, orchestra_set_voters, orchestra_set_node, orchestra_remove_node,
+    orchestra_failover, orchestra_confirm_identity, orchestra_version, orchestra_status, orchestra_cluster,
     orchestra_analysis, orchestra_rules, orchestra_recoveries, orchestra_recovery_steps,
     orchestra_promote, orchestra_repoint, orchestra_check_record, orchestra_record,
-    orchestra_add_node, orchestra_grant
+    orchestra_grant
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     orchestra_version, orchestra_status, orchestra_cluster, orchestra_analysis, orchestra_rules,

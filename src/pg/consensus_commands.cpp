@@ -10,6 +10,7 @@ namespace {
 
 constexpr int kNotNow = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 constexpr Micros kWishPatience = seconds(5);
+constexpr Micros kGrace = seconds(1);
 
 std::string Seconds(Micros span) {
   char text[32];
@@ -25,8 +26,9 @@ void ConsensusWorker::Commands() {
   if (command_) {
     outcome = std::visit(
         [this](const auto& request) -> Outcome {
-          if constexpr (requires { Go(request); }) return Go(request);
-          return SqlAnswer{};
+          using Request = std::decay_t<decltype(request)>;
+          if constexpr (std::is_same_v<Request, CreateRequest>) return CreationSoFar();
+          return AnswerSoFar();
         },
         command_->what);
   } else {
@@ -95,7 +97,7 @@ bool ConsensusWorker::CreationSettled() const {
   return true;
 }
 
-ConsensusWorker::Outcome ConsensusWorker::Go(const CreateRequest&) {
+ConsensusWorker::Outcome ConsensusWorker::CreationSoFar() {
   if (CreationSettled()) return SqlAnswer{};
   if (now_.monotonic_raw <= command_->deadline && !CommandAbandoned()) return std::nullopt;
   if (state_.phase == Phase::kConfigured)
@@ -113,10 +115,8 @@ ConsensusWorker::Outcome ConsensusWorker::Go(const CreateRequest&) {
 
 // ---------------------------------------------------------------- changes of the register
 
-// The core's own patience ends later, so that it is known here who gave up.
 bool ConsensusWorker::Ask(const Change& change, Micros deadline) {
-  const Micros patience = std::max(deadline - now_.monotonic_raw, Micros{0}) + seconds(1);
-  return Apply(Command{++asked_, change, patience});
+  return Apply(Command{++asked_, change, std::max(deadline - now_.monotonic_raw, Micros{0})});
 }
 
 std::optional<CommandAnswer> ConsensusWorker::Answered() const {
@@ -124,20 +124,29 @@ std::optional<CommandAnswer> ConsensusWorker::Answered() const {
   return state_.answer;
 }
 
-ConsensusWorker::Outcome ConsensusWorker::Begin(const ChangeRequest& request) {
-  if (Ask(request.change, command_->deadline)) return Go(request);
-  return SqlAnswer{kNotNow, "the vote file cannot be written", persist_problem_};
+// The core answers by the deadline; it is asked no longer where its caller has left.
+ConsensusWorker::Outcome ConsensusWorker::AnswerSoFar() {
+  const auto answer = Answered();
+  if (answer && answer->done) return SqlAnswer{};
+  const bool late = now_.monotonic_raw >= command_->deadline;
+  if (answer && !late) return SqlAnswer{kNotNow, answer->text, ""};
+  const bool never = now_.monotonic_raw >= command_->deadline + kGrace;
+  if (!answer && !never && !CommandAbandoned()) return std::nullopt;
+  if (!answer) Apply(AbandonCommand{});
+  return SqlAnswer{ERRCODE_QUERY_CANCELED,
+                   "not done within " + Seconds(command_->deadline - command_began_) + ": " +
+                       (answer ? answer->text : "no coordinator answered"),
+                   "It may be done all the same: see orchestra_cluster(), which also names the "
+                   "coordinator. Without a majority of the voters there is none."};
 }
 
-ConsensusWorker::Outcome ConsensusWorker::Go(const ChangeRequest&) {
-  if (const auto answer = Answered())
-    return answer->done ? SqlAnswer{} : SqlAnswer{kNotNow, answer->text, ""};
-  if (now_.monotonic_raw <= command_->deadline && !CommandAbandoned()) return std::nullopt;
-  Apply(AbandonCommand{});
-  return SqlAnswer{ERRCODE_QUERY_CANCELED,
-                   "no coordinator answered within " + Seconds(command_->deadline - command_began_),
-                   "It may be done all the same: see orchestra_cluster(). Without a majority of "
-                   "the voters there is no coordinator."};
+ConsensusWorker::Outcome ConsensusWorker::Unstored() const {
+  return SqlAnswer{kNotNow, "the vote file cannot be written: " + persist_problem_,
+                   "Nothing was done."};
+}
+
+ConsensusWorker::Outcome ConsensusWorker::Begin(const ChangeRequest& request) {
+  return Ask(request.change, command_->deadline) ? AnswerSoFar() : Unstored();
 }
 
 // ---------------------------------------------------------------- the operator's last resorts
@@ -145,20 +154,13 @@ ConsensusWorker::Outcome ConsensusWorker::Go(const ChangeRequest&) {
 ConsensusWorker::Outcome ConsensusWorker::Begin(const ForceRequest& request) {
   const RegisterValue* value = CommittedValue(state_);
   if (!value || value->cluster_id != request.cluster || value->epoch != request.epoch)
-    return SqlAnswer{kNotNow, "the register has changed meanwhile", "Nothing has been forced."};
+    return SqlAnswer{kNotNow, "the register has changed meanwhile", "Nothing was done."};
   const ClusterId cluster{RandomNumber()};
-  const bool stored = Apply(ForceRecovery{cluster, request.reason});
-  value = CommittedValue(state_);
-  if (stored && value && value->cluster_id == cluster) return SqlAnswer{};
-  return SqlAnswer{kNotNow, "this node cannot take over in its state",
-                   stored ? Problem() : persist_problem_};
+  return Apply(ForceRecovery{++asked_, cluster, request.reason}) ? AnswerSoFar() : Unstored();
 }
 
 ConsensusWorker::Outcome ConsensusWorker::Begin(const ConfirmRequest&) {
-  if (!state_.suspect)
-    return SqlAnswer{kNotNow, "the identity of this node is not in doubt", "Nothing was done."};
-  if (Apply(ConfirmIdentity{}) && !state_.suspect) return SqlAnswer{};
-  return SqlAnswer{kNotNow, "the identity of this node could not be confirmed", Problem()};
+  return Apply(ConfirmIdentity{++asked_}) ? AnswerSoFar() : Unstored();
 }
 
 // ---------------------------------------------------------------- orchestra.lease_ttl_ms

@@ -46,15 +46,16 @@ class ConsensusWorker {
   bool Apply(const Event& event);
   void ObserveNode();
 
-  // consensus_commands.cpp: what sessions ask for. Begin and Go return what came of it, once known.
+  // consensus_commands.cpp: what sessions ask for. Each returns what came of it, once known.
   using Outcome = std::optional<SqlAnswer>;
   void Commands();
   Outcome Begin(const CreateRequest& request);
   Outcome Begin(const ChangeRequest& request);
   Outcome Begin(const ForceRequest& request);
   Outcome Begin(const ConfirmRequest& request);
-  Outcome Go(const CreateRequest& request);
-  Outcome Go(const ChangeRequest& request);
+  Outcome CreationSoFar();
+  Outcome AnswerSoFar();
+  Outcome Unstored() const;
   std::string Compose(const CreateRequest& request, RegisterValue* value) const;
   bool CreationSettled() const;
   bool Ask(const Change& change, Micros deadline);

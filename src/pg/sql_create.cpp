@@ -9,33 +9,9 @@
 namespace orchestra::pg {
 namespace {
 
-constexpr long kPollMs = 100;
 // What the worker gets at least, when the last node came just in time.
 constexpr Micros kFormingTakes = std::chrono::seconds(5);
 constexpr int kNotNow = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
-
-std::vector<std::string> NamesArgument(FunctionCallInfo call, int index) {
-  struct Texts {
-    Datum* datums;
-    bool* nulls;
-    int count;
-  };
-  const Texts texts = Call([&] {
-    Texts found{};
-    deconstruct_array(DatumGetArrayTypeP(call->args[index].value), TEXTOID, -1, false, TYPALIGN_INT,
-                      &found.datums, &found.nulls, &found.count);
-    return found;
-  });
-  std::vector<std::string> names;
-  for (int i = 0; i < texts.count; i++) {
-    if (texts.nulls[i]) {
-      throw Fail(ERRCODE_NULL_VALUE_NOT_ALLOWED, "a node name is null");
-    }
-    const Datum datum = texts.datums[i];
-    names.emplace_back(Call([datum]() -> const char* { return TextDatumGetCString(datum); }));
-  }
-  return names;
-}
 
 // `served` is all that exists; `planned` is what the reference promises for later.
 void CheckChoice(const char* what, const std::string& chosen, const std::string& served,
@@ -111,15 +87,6 @@ std::vector<std::string> Streaming() {
   return names;
 }
 
-void Pause() {
-  Call([] {
-    CHECK_FOR_INTERRUPTS();
-    WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kPollMs, PG_WAIT_EXTENSION);
-    ResetLatch(MyLatch);
-    CHECK_FOR_INTERRUPTS();
-  });
-}
-
 void WaitForNodes(const std::vector<std::string>& names, Micros deadline) {
   for (;;) {
     const auto missing = FindMissing(names, CurrentBoard(), Streaming(), RawNow());
@@ -129,15 +96,6 @@ void WaitForNodes(const std::vector<std::string>& names, Micros deadline) {
     }
     Pause();
   }
-}
-
-Micros WaitArgument(FunctionCallInfo call, int index) {
-  const Interval* wait = DatumGetIntervalP(call->args[index].value);
-  constexpr int64 kLongest = 86400 * USECS_PER_SEC;
-  if (wait->month != 0 || wait->day != 0 || wait->time < 0 || wait->time > kLongest) {
-    throw Fail(ERRCODE_INVALID_PARAMETER_VALUE, "wait must be between 0 and 24 hours");
-  }
-  return Micros(wait->time);
 }
 
 std::string CreateCluster(FunctionCallInfo call) {
@@ -152,9 +110,10 @@ std::string CreateCluster(FunctionCallInfo call) {
                complaint->hint);
   }
   WaitForNodes(names, deadline);
-  const CommandAnswer answer =
-      RunCommand({names, LeaseTtlMs(), std::max(deadline, RawNow() + kFormingTakes)});
-  if (answer.sqlstate != 0) throw Fail(answer.sqlstate, answer.message, "", answer.hint);
+  CreateRequest request;
+  for (const std::string& name : names) request.names.push_back({name});
+  request.lease_ttl_ms = LeaseTtlMs();
+  Perform({std::max(deadline, RawNow() + kFormingTakes), std::move(request)}, "");
   const Board board = CurrentBoard();
   if (!board.value) return "cluster formed";
   return "cluster \"" + board.value->cluster_name + "\" formed, epoch " +

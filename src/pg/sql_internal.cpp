@@ -12,12 +12,6 @@ namespace {
 
 constexpr int kNotNow = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 
-Board ConfiguredBoard() {
-  Board board = CurrentBoard();
-  if (board.value && board.phase == Phase::kConfigured) return board;
-  throw Fail(kNotNow, "this node belongs to no cluster", "", "See orchestra_status().");
-}
-
 EpochId EpochArgument(FunctionCallInfo call, int index) {
   const std::string text = TextArgument(call, index);
   if (const auto epoch = EpochFromText(text)) return *epoch;

@@ -10,9 +10,11 @@
 namespace orchestra::pg {
 namespace {
 
-// The fixed form of rule 6, until durability and mode are values of the register.
-constexpr const char* kDurability = "quorum";
-constexpr const char* kMode = "automatic";
+const char* NameOf(Mode mode) { return mode == Mode::kManual ? "manual" : "automatic"; }
+const char* NameOf(Durability durability) {
+  return durability == Durability::kAsync ? "async" : "quorum";
+}
+const char* NameOf(OnNoSync action) { return action == OnNoSync::kDegrade ? "degrade" : "refuse"; }
 
 std::string ArrayText(const std::vector<std::string>& names) {
   std::string text = "{";
@@ -95,14 +97,20 @@ Row ConfiguredCluster(const Board& board, const RegisterValue& value) {
           ArrayText(voters),
           ToCell(Majority(voters.size())),
           ToCell(ReachableVoters(board, RawNow())),
-          kDurability,
+          NameOf(value.durability),
           ArrayText(sync),
           ToCell(value.sync.k),
           ToCell(value.lease_ttl_ms),
-          kMode};
+          NameOf(value.mode),
+          ToCell(value.paused),
+          ToCell(!value.voters_prev.empty()),
+          NameOf(value.on_no_sync),
+          ToCell(value.auto_voters),
+          ToCell(value.drift_permille),
+          ToCell(value.former_clusters.size())};
 }
 
-constexpr std::size_t kClusterColumns = 16;
+constexpr std::size_t kClusterColumns = 22;
 
 std::vector<Row> ClusterRows() {
   const Board board = CurrentBoard();
