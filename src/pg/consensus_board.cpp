@@ -21,9 +21,10 @@ std::string ConsensusWorker::StandingProblem() const {
   if (state_.phase != Phase::kConfigured || !value) return "";
   const bool primary = value->primary == Self(state_);
   if (state_.suspect)
-    return "this node's files are on another machine or file system than before: it does not vote "
-           "until a majority of the other voters confirms that they remember nothing newer of it; "
-           "where they cannot, make sure that no copy of it runs and call "
+    return "this node's files are on another machine or file system than before: it takes no part "
+           "until a majority of the other voters confirms that they remember nothing newer of it" +
+           (state_.suspect_problem.empty() ? "" : " (" + state_.suspect_problem + ")") +
+           "; where they cannot, make sure that no copy of it runs and call "
            "orchestra_confirm_identity() here";
   if (state_.view.status.db == DbState::kPrimary && !primary)
     return "this server is out of recovery but the register names " +
