@@ -136,6 +136,10 @@ std::string Failover(FunctionCallInfo call) {
 
 std::string Confirm() {
   const Board board = ConfiguredBoard();
+  for (const BoardNode& node : board.nodes)
+    if (node.self && node.status && !node.status->suspect)
+      throw Fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                 "the identity of this node is not in doubt");
   Perform({RawNow() + std::chrono::seconds(10), ConfirmRequest{}}, "");
   return board.node_name + " votes again";
 }
