@@ -198,24 +198,25 @@ GRANT SELECT, INSERT ON writes TO app;
 END
 }
 
-# Where its receiver goes when nothing else is said: to the first node. Used by standbys only.
+# Where its receiver goes when nothing else is said: to $from. Used by standbys only.
 sub _follow
 {
-	my ($self, $node) = @_;
+	my ($self, $node, $from) = @_;
 	my $name = $node->name;
-	my $upstream = $self->conninfo(($self->nodes)[0], 'replicator') . " application_name=$name";
+	my $upstream =
+	  $self->conninfo($from // ($self->nodes)[0], 'replicator') . " application_name=$name";
 	$node->append_conf('postgresql.auto.conf', "primary_conninfo = '$upstream'");
 	$node->append_conf('postgresql.auto.conf', "primary_slot_name = '$name'") if $self->{slots};
 	return;
 }
 
-# A base backup of the first node, its settings made the new node's own.
+# A base backup of the first node, or of $from, its settings made the new node's own.
 sub clone
 {
-	my ($self, $node, $backup) = @_;
-	$node->init_from_backup(($self->nodes)[0], $backup // 'base');
+	my ($self, $node, $backup, $from) = @_;
+	$node->init_from_backup($from // ($self->nodes)[0], $backup // 'base');
 	$node->write_settings($self->_settings_of($node));
-	$self->_follow($node);
+	$self->_follow($node, $from);
 	return $node;
 }
 
@@ -246,12 +247,12 @@ sub add_standby
 	return $node;
 }
 
-# orchestra_create_cluster() on the first node.
+# orchestra_create_cluster() on the first node, with @voters (all).
 sub create
 {
-	my ($self) = @_;
+	my ($self, @voters) = @_;
 	my ($primary) = $self->nodes;
-	my $names = join ',', map { $_->name } $self->nodes;
+	my $names = join ',', map { $_->name } @voters ? @voters : $self->nodes;
 	$primary->safe_psql('postgres', "SELECT orchestra_create_cluster('{$names}')");
 	$self->wait_for_primary;
 	return;
