@@ -68,6 +68,7 @@ void CheckDecision(const Surroundings& found, const BootDecision& decision) {
   const Identity& identity = decision.durable->identity;
   Require(identity.system_identifier == found.system_identifier && identity.inode == found.inode,
           "a vote of another disk is no vote");
+  Require(decision.durable->expelled.empty(), "who was expelled takes no part");
   if (decision.phase == Phase::kConfigured)
     Require(decision.marker && decision.marker->system_identifier == found.system_identifier,
             "a configured node has a marker, or gets one");
