@@ -6,46 +6,77 @@
 namespace orchestra::sim {
 namespace {
 
-constexpr Micros kChaosFor = Seconds(30);
+constexpr Micros kChaosFor = Seconds(25);
 constexpr const char* kCoordinatorWithin = "12s";  // L2
 constexpr const char* kWritableWithin = "35s";     // L1
+
+// Noise as it always is, and kinds that only some runs have.
 constexpr const char* kNoise = "noise lose=20 dup=60 delay=30 disk=5 crash=5 rejoin=150 epochs=250";
+constexpr const char* kSomeNoise[] = {"torn=10", "fsync=20", "held=3", "pause=50", "reload=100"};
+
+struct Shape {
+  std::size_t nodes, witnesses, members, spares;
+};
+constexpr Shape kShapes[] = {
+    {3, 0, 0, 0}, {3, 0, 0, 0}, {3, 0, 0, 0}, {3, 0, 2, 0}, {3, 0, 0, 1},
+    {2, 1, 0, 0}, {2, 1, 0, 0}, {2, 1, 1, 1}, {5, 0, 0, 0}, {5, 0, 1, 0},
+    {4, 1, 0, 0}, {7, 0, 0, 0}, {1, 0, 2, 0},
+};
 
 // The design's table, as acts: what is done to a steady cluster that must be writable afterwards.
 constexpr const char* kCases[][4] = {
-    {},                                    // nothing
-    {"kill any"},                          // one node dead
-    {"deafen primary"},                    // it hears nobody
-    {"mute primary"},                      // nobody hears it
-    {"cut primary other"},                 // a standby, or the witness
-    {"cut primary coordinator"},           // no failover
-    {"cut primary coordinator", "fence"},  // a FENCE that it does not hear
-    {"kill primary", "try chosen 10s", "kill named", "try nothing 200ms"},  // two die in turn
-    {"deafen coordinator"},                                                 // it must step down
-    {"isolate coordinator"},          // another one is elected
-    {"isolate primary"},              // failover
-    {"fence"},                        // ends in a writable cluster
-    {"lose-vote any 1s"},             // it does not vote any more
+    {},                           // nothing
+    {"kill any"},                 // one node dead
+    {"deafen primary"},           // it hears nobody
+    {"mute primary"},             // nobody hears it
+    {"cut primary other"},        // a standby, or the witness
+    {"cut primary coordinator"},  // the lease holder may campaign; S shrinks
+    {"cut primary coordinator", "fence"},
+    {"kill primary", "try chosen 10s", "kill named", "start dead"},  // two die in turn
+    {"deafen coordinator"},                                          // it must step down
+    {"isolate coordinator"},                                         // another one is elected
+    {"isolate primary"},                                             // failover
+    {"fence"},                                                       // ends in a writable cluster
+    {"lose-vote any 1s"},                                            // it does not vote any more
+    {"release primary"},  // failover, or the same once more
+    {"ask any failover"},
+    {"roll-back any 3s"},
+    {"ask any voters 1 any", "run 1s", "ask any voters 3 n1 n2 n3"},
     {"noise fastest=60 slowest=95"},  // a slow network
 };
-constexpr std::int64_t kTwoInTurn = 7, kSlowNetwork = 13;
+constexpr std::int64_t kSlowNetwork = static_cast<std::int64_t>(std::size(kCases)) - 1;
+
+template <typename T, std::size_t N>
+const T& OneOf(Random& random, const T (&all)[N]) {
+  return all[static_cast<std::size_t>(random.Between(0, static_cast<std::int64_t>(N) - 1))];
+}
 
 class Drawing {
  public:
   Drawing(std::uint64_t seed, const std::string& mutant) : seed_(seed), random_(~seed) {
     Config& config = plan_.config;
+    const Shape& shape = OneOf(random_, kShapes);
     config.seed = seed;
     config.plain = false;
     config.clocks_drift = true;
     config.frames = seed % 4 == 0;
-    config.extra_members = seed % 8 == 7 ? 1 : 0;
-    config.ttl_ms = seed % 5 == 4 ? 500 : 2000;
+    config.nodes = shape.nodes;
+    config.witnesses = shape.witnesses;
+    config.extra_members = shape.members;
+    config.spares = shape.spares;
+    config.ttl_ms = random_.Chance(250) ? 500 : 2000;
+    if (random_.Chance(120)) config.durability = Durability::kAsync;
+    if (random_.Chance(350)) config.on_no_sync = OnNoSync::kDegrade;
+    config.auto_voters = shape.members >= 2 && random_.Chance(300);
     plan_.mutant = mutant;
+    noise_ = kNoise;
+    for (const char* kind : kSomeNoise)
+      if (random_.Chance(300)) noise_ += std::string(" ") + kind;
   }
 
   Plan All() {
     Creation();
-    Add(kNoise);
+    Add(noise_);
     for (Micros passed{0}; passed < kChaosFor;) {
       Strike();
       const Micros wait = Between(50, 900);
@@ -54,8 +85,9 @@ class Drawing {
     }
     Add("calm");
     Add("noise rejoin=300");
-    ExpectWell(!vote_lost_);
-    Add("try steady 10s");
+    Add("restore");
+    ExpectWell();
+    Add("try whole 15s");
     Case();
     return std::move(plan_);
   }
@@ -64,25 +96,27 @@ class Drawing {
   void Add(const std::string& command) { plan_.acts.push_back(WordsOf(command)); }
   Micros Between(std::int64_t a, std::int64_t b) { return Ms(random_.Between(a, b)); }
   std::string Time(std::int64_t a, std::int64_t b) { return " " + TextOf(Between(a, b)); }
+  std::size_t Voters() const { return plan_.config.nodes + plan_.config.witnesses; }
+  std::size_t Everybody() const { return Voters() + plan_.config.extra_members; }
   std::string Any() {
-    const auto last = static_cast<std::int64_t>(plan_.config.nodes);
-    return "n" + std::to_string(random_.Between(1, last));
+    return "n" + std::to_string(random_.Between(1, static_cast<std::int64_t>(Everybody())));
   }
 
   void Creation() {
-    if (seed_ % 3 == 0) Add(kNoise);
+    const bool suffers = seed_ % 3 == 0;
+    if (suffers) Add(noise_);
     Add("create");
-    if (seed_ % 3 == 0) {  // a creation that suffered must still end
+    if (suffers) {  // it must still end
       Add("try created 20s");
       Add("calm");
     }
     Add("expect created 20s");
-    for (std::size_t i = 0; i < plan_.config.extra_members; i++) {
-      Add("join n" + std::to_string(plan_.config.nodes + i + 1));
-    }
+    for (std::size_t i = Voters() + 1; i <= Everybody(); i++) Add("join n" + std::to_string(i));
   }
 
   void Strike() {
+    if (random_.Chance(150)) return Command();
+    if (random_.Chance(6)) return LoseMemory();
     const std::string a = Any();
     switch (random_.Between(0, 14)) {
       case 0:
@@ -111,9 +145,39 @@ class Drawing {
       case 12:
         return Add("restart " + a);
       case 13:
-        return LoseVote(a);
+        return Add("fill " + a + Time(50, 2000));
       default:
         return Add("fence");
+    }
+  }
+
+  // An operator who does not care whether this is a good moment.
+  void Command() {
+    const std::string ask = "ask " + Any() + " ";
+    switch (random_.Between(0, 11)) {
+      case 0:
+      case 1:
+      case 2:
+        return Add(ask + "voters " + std::to_string(random_.Between(0, 3) * 2 + 1) + " " + Any() +
+                   " " + Any() + " " + Any() + " " + Any() + " " + Any() + " " + Any());
+      case 3:
+        return Add(ask + "ttl " + (random_.Chance(500) ? "500" : "2000"));
+      case 4:
+        return Add(ask + "drift " + (random_.Chance(500) ? "100" : "150"));
+      case 5:
+        return Add(ask + (random_.Chance(500) ? "count " : "uncount ") + Any());
+      case 6:
+        return Add(ask + "mode " + (random_.Chance(400) ? "manual" : "automatic"));
+      case 7:
+        return Add(ask + "paused " + (random_.Chance(400) ? "on" : "off"));
+      case 8:
+        return Add(ask + "failover" + (random_.Chance(500) ? " " + Any() : ""));
+      case 9:
+        return Add("release primary");
+      case 10:
+        return Add(ask + "no-sync " + (random_.Chance(500) ? "refuse" : "degrade"));
+      default:
+        return Add(ask + "remove " + Any());
     }
   }
 
@@ -124,29 +188,45 @@ class Drawing {
 
   void KillAll() {
     if (!random_.Chance(150)) return;
-    const std::size_t all = plan_.config.nodes + plan_.config.extra_members;
-    for (std::size_t i = 1; i <= all; i++) Add("kill n" + std::to_string(i) + Time(1, 3000));
+    for (std::size_t i = 1; i <= Everybody(); i++) {
+      Add("kill n" + std::to_string(i) + Time(1, 3000));
+    }
   }
 
   // Once in a run at most: a majority of voters must keep its memory.
-  void LoseVote(const std::string& node) {
-    if (seed_ % 10 != 3 || std::exchange(vote_lost_, true)) return;
-    Add("lose-vote " + node + Time(100, 2000));
+  void LoseMemory() {
+    if (std::exchange(lost_, true)) return;
+    const std::string a = Any();
+    switch (random_.Between(0, plan_.config.spares > 0 ? 2 : 1)) {
+      case 0:
+        return Add("lose-vote " + a + Time(100, 2000));
+      case 1:
+        return Add("roll-back " + a + Time(3000, 30000) + (random_.Chance(300) ? " wal" : ""));
+      default:
+        return Add("clone " + a + " n" + std::to_string(Everybody() + 1) +
+                   (random_.Chance(500) ? " snapshot" : ""));
+    }
   }
 
   // Where a node is missing for good, a second fault may rightly stop the writes.
-  void ExpectWell(bool writable) {
-    Add(std::string("expect coordinator ") + kCoordinatorWithin);
-    Add(std::string(writable ? "expect" : "try") + " writable " + kWritableWithin);
+  void ExpectWell() {
+    Add(std::string(lost_ ? "try" : "expect") + " coordinator " + kCoordinatorWithin);
+    Add(std::string(lost_ ? "try" : "expect") + " writable " + kWritableWithin);
+  }
+
+  // Only one node may be missing at a time. Without feeding (rule 5 iv) a member outside of S that
+  // is ahead of all of S stops a failover until the old primary is back; and where commits have
+  // only one copy, or may not have, the loss of a node stops them.
+  bool Spare() const {
+    const Config& c = plan_.config;
+    return !lost_ && c.extra_members == 0 && Voters() >= 3 && c.durability == Durability::kQuorum &&
+           (c.nodes >= 3 || c.on_no_sync == OnNoSync::kDegrade);
   }
 
   void Case() {
-    // Only one node may be missing at a time. Without feeding (rule 5 iv) a member outside of S
-    // that is ahead of all of S stops a failover until the old primary is back.
-    const bool spare = !vote_lost_ && plan_.config.extra_members == 0;
-    std::int64_t which = random_.Between(0, static_cast<std::int64_t>(std::size(kCases)) - 1);
-    if (!spare && which != kSlowNetwork) which = 0;
-    Add(spare && which != kSlowNetwork && which != 0 ? "end unless steady" : "end unless writable");
+    std::int64_t which = random_.Between(0, kSlowNetwork);
+    if (!Spare() && which != kSlowNetwork) which = 0;
+    Add(which == 0 || which == kSlowNetwork ? "end unless writable" : "end unless whole");
     for (const char* command : kCases[which]) {
       if (!command) continue;
       Act act = WordsOf(command);
@@ -154,15 +234,15 @@ class Drawing {
         if (word == "any") word = Any();
       plan_.acts.push_back(act);
     }
-    if (which == kTwoInTurn) Add("start dead");
     Add("run 5s");
-    ExpectWell(!vote_lost_);
+    ExpectWell();
   }
 
   const std::uint64_t seed_;
   Random random_;
   Plan plan_;
-  bool vote_lost_ = false;
+  std::string noise_;
+  bool lost_ = false;  // a disk
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <iterator>
 #include <optional>
+#include <vector>
 
 #include "chaos.h"
 #include "directed.h"
@@ -14,24 +15,55 @@ constexpr std::uint64_t kScheduleSeeds = 20;
 
 struct Mutant {
   const char* name;
-  bool Policy::*rule;
-  const char* caught_by;  // the invariant that the rule protects
-  const char* schedule;   // null: chance finds it
-  std::uint64_t budget;   // runs within which it must be caught
+  std::vector<bool Policy::*> rules;  // several, where one covers what another lets through
+  const char* caught_by;              // the invariant that the rule protects
+  const char* schedule;               // null: chance finds it
+  std::uint64_t budget;               // runs within which it must be caught
 };
 
 const Mutant kMutants[] = {
-    {"promise_ignored", &Policy::honor_promise, "I1", nullptr, 200},
-    {"hold_off_skipped", &Policy::hold_off, "I1", "voters-restart", kScheduleSeeds},
-    {"no_adoption", &Policy::adopt_accepted, "I2", nullptr, 100},
-    {"lease_from_ack", &Policy::lease_from_send, "I1", "late-acks", kScheduleSeeds},
-    {"volatile_fence", &Policy::durable_fence, "I8", "fenced-restart", kScheduleSeeds},
-    {"activation_skipped", &Policy::activation, "I3", nullptr, 400},
-    {"fenced_lease_granted", &Policy::refuse_fenced_lease, "L1", "fence-beside-primary",
+    {"promise_ignored", {&Policy::honor_promise}, "I1", nullptr, 300},
+    {"hold_off_skipped", {&Policy::hold_off}, "I1", "voters-restart", kScheduleSeeds},
+    {"no_adoption", {&Policy::adopt_accepted}, "I2", nullptr, 100},
+    {"lease_from_ack", {&Policy::lease_from_send}, "I1", "late-acks", kScheduleSeeds},
+    {"volatile_fence", {&Policy::durable_fence}, "I4", "fenced-restart", kScheduleSeeds},
+    {"activation_skipped", {&Policy::activation}, "I3", nullptr, 200},
+    {"fenced_lease_granted",
+     {&Policy::refuse_fenced_lease, &Policy::newest_epoch_only},
+     "L1",
+     "fence-beside-primary",
      kScheduleSeeds},
-    {"no_drift_margin", &Policy::drift_margin, "I1", "drifting-clocks", kScheduleSeeds},
-    {"fenced_receiver_open", &Policy::fence_receiver, "L1", "lease-race", kScheduleSeeds},
-    {"any_target", &Policy::highest_target, "I3", nullptr, 100},
+    {"no_drift_margin", {&Policy::drift_margin}, "I1", "drifting-clocks", kScheduleSeeds},
+    {"fenced_receiver_open", {&Policy::fence_receiver}, "L1", "lease-race", kScheduleSeeds},
+    {"any_target", {&Policy::highest_target}, "I3", nullptr, 200},
+    {"ballot_led_twice", {&Policy::single_lead}, "I2", nullptr, 600},
+    {"deaf_coordinator", {&Policy::deaf_steps_down}, "L1", "deaf-coordinator", kScheduleSeeds},
+    {"old_heartbeats", {&Policy::new_heartbeats_only}, "L2", "late-heartbeats", kScheduleSeeds},
+    {"grants_itself", {&Policy::newest_epoch_only}, "L1", "grants-itself", kScheduleSeeds},
+    {"no_echo", {&Policy::echo_nonce}, "L1", "one-way-cut-in", kScheduleSeeds},
+    {"one_clock", {&Policy::both_clocks}, "I1", "suspended-primary", kScheduleSeeds},
+    {"earliest_clock", {&Policy::latest_clock}, "I1", "runaway-clock", kScheduleSeeds},
+    {"own_ttl", {&Policy::least_ttl_granted}, "I1", "shorter-lease", kScheduleSeeds},
+    {"ttl_of_now", {&Policy::longest_ttl_held}, "I1", "shorter-lease-restart", kScheduleSeeds},
+    {"dangling_fence", {&Policy::complete_fence}, "L1", "dangling-fence", kScheduleSeeds},
+    {"inactive_counted", {&Policy::basis_quorum}, "I3", nullptr, 400},
+    {"any_lineage", {&Policy::lineage}, "I3", nullptr, 400},
+    {"start_not_noted", {&Policy::start_noted}, "I3", nullptr, 300},
+    {"register_first", {&Policy::sync_order}, "I11", nullptr, 100},
+    {"no_barrier", {&Policy::sync_barrier}, "I3", nullptr, 300},
+    {"request_dropped", {&Policy::request_stands}, "I11", nullptr, 300},
+    {"new_voters_only", {&Policy::joint_quorums}, "I12", nullptr, 300},
+    {"joint_too_short", {&Policy::joint_waits}, "I1", "voters-without-primary", kScheduleSeeds},
+    {"old_voters_grant", {&Policy::voters_known}, "I1", "voters-without-primary", kScheduleSeeds},
+    {"no_veto", {&Policy::lease_is_veto}, "L1", "unreachable-primary", kScheduleSeeds},
+    {"no_memory", {&Policy::peer_memory}, "I14", "voter-rolled-back", kScheduleSeeds},
+    {"suspect_votes", {&Policy::suspect_is_mute}, "I14", nullptr, 300},
+    {"release_all", {&Policy::release_up_to_seq}, "I13", "late-release", kScheduleSeeds},
+    {"released_counts",
+     {&Policy::released_stay_released},
+     "I1",
+     "late-acks-of-released",
+     kScheduleSeeds},
 };
 
 bool Caught(const Mutant& mutant, Coverage& coverage) {
@@ -62,7 +94,7 @@ bool Caught(const Mutant& mutant, Coverage& coverage) {
 bool SwitchOff(const std::string& name, Policy& policy) {
   for (const Mutant& mutant : kMutants) {
     if (name != mutant.name) continue;
-    policy.*mutant.rule = false;
+    for (const auto rule : mutant.rules) policy.*rule = false;
     return true;
   }
   return false;

@@ -11,10 +11,18 @@ Micros Network::Latency() {
   return Micros{random_.Between(faults.fastest.count(), faults.slowest.count())};
 }
 
+bool Network::Loses(NodeId from, NodeId to, std::size_t kind) {
+  if (IsCut(from, to) || random_.Chance(faults.lose)) return true;
+  const auto marked = lose_.find({from, to, kind});
+  if (marked == lose_.end()) return false;
+  if (--marked->second == 0) lose_.erase(marked);
+  return true;
+}
+
 void Network::Send(NodeId from, NodeId to, std::size_t kind, const std::function<void()>& deliver) {
   const bool counts = kind < kMessageKinds;
   if (counts) coverage_.sent[kind]++;
-  if (IsCut(from, to) || random_.Chance(faults.lose)) {
+  if (Loses(from, to, kind)) {
     if (counts) coverage_.lost[kind]++;
     return;
   }

@@ -3,6 +3,8 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <tuple>
 
 #include "core/message.h"
 #include "random.h"
@@ -57,6 +59,11 @@ class Network {
   // Messages of this kind take so much longer on this link; for directed schedules.
   void DelayLink(NodeId from, NodeId to, Micros extra) { extra_[from.value][to.value] = extra; }
 
+  // The next `count` messages of this kind are lost on this link; likewise.
+  void LoseNext(NodeId from, NodeId to, std::size_t kind, std::uint64_t count) {
+    lose_[{from, to, kind}] = count;
+  }
+
   // `kind` is Message::index(), or kWal. Calls `deliver` as often as the message arrives.
   static constexpr std::size_t kWal = kMessageKinds;
   void Send(NodeId from, NodeId to, std::size_t kind, const std::function<void()>& deliver);
@@ -69,6 +76,9 @@ class Network {
   MessageCoverage& coverage_;
   template <typename T>
   using PerLink = std::array<std::array<T, kMaxNodes + 1>, kMaxNodes + 1>;
+  bool Loses(NodeId from, NodeId to, std::size_t kind);
+
+  std::map<std::tuple<NodeId, NodeId, std::size_t>, std::uint64_t> lose_;
   PerLink<bool> cut_{};
   PerLink<Micros> extra_{};
   PerLink<std::uint64_t> sent_{}, newest_{};

@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <sstream>
+#include <type_traits>
 #include <utility>
 #include <variant>
 
@@ -11,22 +12,34 @@
 namespace orchestra::sim {
 namespace {
 
-// A flag is set by its name alone.
+// A flag is set by its name alone, to `on`.
 struct Setting {
   const char* name;
-  std::variant<bool Config::*, std::uint32_t Config::*, std::uint64_t Config::*> field;
-  bool on = true;  // of a flag: what its name sets it to
+  std::variant<std::uint32_t Config::*, std::uint64_t Config::*, bool Config::*,
+               Durability Config::*, OnNoSync Config::*, Mode Config::*>
+      field;
+  int on = 1;
 };
 
 const Setting kSettings[] = {
     {"seed", &Config::seed},
     {"nodes", &Config::nodes},
+    {"witnesses", &Config::witnesses},
     {"members", &Config::extra_members},
+    {"spares", &Config::spares},
     {"ttl", &Config::ttl_ms},
+    {"async", &Config::durability, static_cast<int>(Durability::kAsync)},
+    {"degrade", &Config::on_no_sync, static_cast<int>(OnNoSync::kDegrade)},
+    {"manual", &Config::mode, static_cast<int>(Mode::kManual)},
+    {"auto-voters", &Config::auto_voters},
     {"frames", &Config::frames},
     {"drifting", &Config::clocks_drift},
-    {"random", &Config::plain, false},
+    {"random", &Config::plain, 0},
 };
+
+template <typename Field>
+constexpr bool kNumber = std::is_same_v<Field, std::uint32_t Config::*> ||
+                         std::is_same_v<Field, std::uint64_t Config::*>;
 
 template <typename T>
 bool ParseNumber(const std::string& word, T& number) {
@@ -52,11 +65,12 @@ bool SetUp(Plan& plan, const Act& words) {
     if (words.empty() || words[0] != setting.name) continue;
     return std::visit(
         [&](auto field) {
-          if constexpr (std::is_same_v<decltype(field), bool Config::*>) {
-            plan.config.*field = setting.on;
-            return words.size() == 1;
+          auto& value = plan.config.*field;
+          if constexpr (kNumber<decltype(field)>) {
+            return words.size() == 2 && ParseNumber(words[1], value);
           } else {
-            return words.size() == 2 && ParseNumber(words[1], plan.config.*field);
+            value = static_cast<std::remove_reference_t<decltype(value)>>(setting.on);
+            return words.size() == 1;
           }
         },
         setting.field);
@@ -73,7 +87,7 @@ std::vector<Act> SettingsOf(const Plan& plan) {
           const auto value = plan.config.*field;
           if (value == usual.*field) return;
           settings.push_back({setting.name});
-          if constexpr (!std::is_same_v<decltype(field), bool Config::*>) {
+          if constexpr (kNumber<decltype(field)>) {
             settings.back().push_back(std::to_string(value));
           }
         },

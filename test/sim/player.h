@@ -49,14 +49,25 @@ class Player {
   Result Cut(const Act& act);
   Result CutOff(const Act& act);  // isolate, deafen, mute
   Result Slow(const Act& act);
+  Result Lose(const Act& act);
   Result Heal(const Act& act);
   Result Noise(const Act& act);
   Result Calm(const Act& act);
   Result Cast(const Act& act);
+  Result FillDisk(const Act& act);
+  Result RollBack(const Act& act);
+  Result Clone(const Act& act);
+  Result Ask(const Act& act);
+  Result ByOperator(const Act& act);  // release, force, confirm, renew
+  Result Restore(const Act& act);
 
   bool Holds(const std::string& condition);
   Node* NodeNamed(const std::string& word);
   Node* Other();
+  std::optional<Change> ChangeIn(const Act& act);
+  std::vector<NodeId> VotersIn(const Act& act);
+  std::optional<Change> Missing() const;
+  bool Whole();
   void CrashFor(Node& node, Micros time);
   void Operator();
   void WatchEpochs();
@@ -66,10 +77,14 @@ class Player {
   std::vector<NodeId> killed_;          // in that order
   EpochId epoch_;                       // chosen when something was done last
   EpochId seen_;
-  int epochs_ = 0;  // noise: permille of new epochs whose primary dies at once
+  std::uint64_t leases_ = 0;  // acquired when something was done last
+  int epochs_ = 0;            // noise: permille of new epochs whose primary dies at once
   bool watching_ = false, operating_ = false;
   bool ended_ = false, as_expected_ = false;
 };
+
+// How long a wait takes at most that names no limit.
+inline constexpr Micros kPatience = Seconds(30);
 
 // The last commit was acknowledged just now, and somebody leads.
 bool Well(World& world);

@@ -6,7 +6,8 @@ namespace orchestra::sim {
 
 class Random {
  public:
-  explicit Random(std::uint64_t seed) : state_(seed * 0x9E3779B97F4A7C15ULL + 0x1234567) {}
+  // Not a multiple of what Next() adds: or neighbouring seeds would draw the same, one draw later.
+  explicit Random(std::uint64_t seed) : state_(seed * 0xD1342543DE82EF95ULL + 0x1234567) {}
 
   // splitmix64
   std::uint64_t Next() {

@@ -68,7 +68,8 @@ class Shrinker {
 
   // What makes the cluster able to write again may not go where that it does not is the complaint.
   bool Needed(const Act& act) const {
-    static const std::set<std::string> kNeeded = {"calm", "heal", "start", "expect", "end"};
+    static const std::set<std::string> kNeeded = {"calm", "heal",   "start",
+                                                  "end",  "expect", "restore"};
     return best_.violation.invariant.starts_with('L') && kNeeded.contains(act[0]);
   }
 
@@ -119,7 +120,12 @@ class Shrinker {
       quieter |= Try(plan);
     };
     reset(&Config::extra_members);
+    reset(&Config::spares);
+    reset(&Config::witnesses);
     reset(&Config::nodes);
+    reset(&Config::auto_voters);
+    reset(&Config::on_no_sync);
+    reset(&Config::durability);
     reset(&Config::frames);
     reset(&Config::ttl_ms);
     reset(&Config::clocks_drift);
@@ -180,7 +186,8 @@ class Shrinker {
 
   // Half as long, or else a rounder number.
   bool ShorterTimes() {
-    static const std::set<std::string> kTimed = {"run", "kill", "freeze", "suspend", "lose-vote"};
+    static const std::set<std::string> kTimed = {"run",     "kill",      "freeze",
+                                                 "suspend", "lose-vote", "fill"};
     bool shorter = false;
     for (std::size_t i = 0; i < best_.plan.acts.size(); i++) {
       if (!kTimed.contains(best_.plan.acts[i][0])) continue;
