@@ -7,7 +7,7 @@ namespace {
 
 constexpr std::string_view kVoteMagic = "ORCHVOTE";
 constexpr std::string_view kMarkerMagic = "ORCHMARK";
-constexpr std::uint32_t kFormat = 1;  // of both files
+constexpr std::uint32_t kFormat = 2;  // of both files
 
 template <class T>
 std::string EncodeFile(std::string_view magic, const T& value) {

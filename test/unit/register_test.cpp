@@ -1,6 +1,7 @@
 #include "core/register.h"
 
 #include <functional>
+#include <set>
 
 #include "unit/printers.h"
 #include "unit/samples.h"
@@ -65,6 +66,40 @@ TEST(Register, OnlyWalOfTheLineageIsOnIt) {
   EXPECT_FALSE(OnLineage(samples::Value(), TimelineId{6}, samples::Epoch(5, 2, 15)));
 }
 
+TEST(Register, AQuorumIsAMajorityOfBothSetsOfVoters) {
+  RegisterValue value = samples::Value();  // voters 1, 2, 3; before: 1, 2, 9
+  struct Case {
+    std::set<NodeId> nodes;
+    bool joint, now;
+  };
+  const auto of = [](std::initializer_list<std::uint16_t> ids) {
+    std::set<NodeId> nodes;
+    for (const std::uint16_t id : ids) nodes.insert(NodeId{id});
+    return nodes;
+  };
+  for (const Case& c :
+       {Case{of({1, 2}), true, true}, Case{of({1, 3}), false, true}, Case{of({1, 9}), false, false},
+        Case{of({1, 3, 9}), true, true}, Case{of({3, 9}), false, false}, Case{of({}), false, false},
+        Case{of({1, 7, 8}), false, false}}) {
+    EXPECT_EQ(HasQuorum(value, c.nodes), c.joint);
+    EXPECT_EQ(HasQuorum(value, c.nodes, false), c.now);
+  }
+  EXPECT_TRUE(HasVote(value, NodeId{9}));
+  EXPECT_FALSE(IsVoter(value, NodeId{9}));
+  value.voters_prev.clear();
+  EXPECT_FALSE(HasVote(value, NodeId{9}));
+}
+
+TEST(Register, TheSettingIsWithinTheRegister) {
+  const SyncSet agreed{{NodeId{1}, NodeId{2}}, 1};
+  EXPECT_TRUE(Compatible(agreed, agreed));
+  EXPECT_TRUE(Compatible({{NodeId{2}}, 1}, agreed));
+  EXPECT_TRUE(Compatible({{NodeId{1}, NodeId{2}}, 2}, agreed));
+  EXPECT_FALSE(Compatible({{NodeId{1}, NodeId{3}}, 1}, agreed));
+  EXPECT_FALSE(Compatible({{}, 0}, agreed));
+  EXPECT_TRUE(Compatible({{NodeId{3}}, 1}, {{NodeId{1}}, 0})) << "nothing is counted on";
+}
+
 TEST(Register, HasLooksIntoTheSet) {
   const SyncSet sync{{NodeId{1}, NodeId{3}, NodeId{9}}, 1};
   EXPECT_TRUE(sync.Has(NodeId{1}));
@@ -82,6 +117,7 @@ TEST(Register, ValidValues) {
   EXPECT_EQ(Validate(samples::InactiveValue()), "");
   value = samples::Value();
   value.members = {samples::Node(2)};
+  value.voters_prev = {};
   value.sync = SyncSet{};
   value.basis = Basis{};
   EXPECT_EQ(Validate(value), "");
@@ -129,6 +165,19 @@ INSTANTIATE_TEST_SUITE_P(
                  [](Value& v) {
                    for (auto& m : v.members) m.voter = false;
                  }},
+        Breakage{"previous voters is not odd", [](Value& v) { v.voters_prev.pop_back(); }},
+        Breakage{"previous voters are not sorted",
+                 [](Value& v) { std::swap(v.voters_prev[0], v.voters_prev[1]); }},
+        Breakage{"previous voter is no member", [](Value& v) { v.voters_prev[2] = NodeId{8}; }},
+        Breakage{"voters are not of one", [](Value& v) { v.voters_since = Version{18}; }},
+        Breakage{"witness cannot be the primary",
+                 [](Value& v) { v.members[1].kind = MemberKind::kWitness; }},
+        Breakage{"witness cannot be a synchronous",
+                 [](Value& v) { v.members[0].kind = MemberKind::kWitness; }},
+        Breakage{"longest lease", [](Value& v) { v.longest_ttl_ms = 1499; }},
+        Breakage{"former clusters",
+                 [](Value& v) { v.former_clusters.resize(kMaxFormerClusters + 1); }},
+        Breakage{"has no synchronous set", [](Value& v) { v.durability = Durability::kAsync; }},
         Breakage{"primary is no member", [](Value& v) { v.primary = NodeId{4}; }},
         Breakage{"primary is no member", [](Value& v) { v.primary = kNoNode; }},
         Breakage{"has a timeline", [](Value& v) { v.timeline = {}; }},
