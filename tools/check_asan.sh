@@ -27,7 +27,11 @@ read -r passed failed < <(awk '
   /^ *[0-9]+\/[0-9]+ Test +#/ {if (/ Passed /) tests++; else if (!/Skipped|Disabled/) failed++}
   /^[0-9]+ passed, [0-9]+ failed$/ {runs += $1; failed += $3; told = 1}
   /^sim ended with status/ {bad = 1}
-  END {if (!tests) failed++; if (!told || (bad && !failed)) failed++; print tests + runs, failed + 0}
+  END {
+    if (!tests) failed++
+    if (!told || (bad && !failed)) failed++
+    print tests + runs, failed + 0
+  }
 ' "$log")
 printf '%d passed, %d failed\n' "$passed" "$failed"
 ((failed == 0))
