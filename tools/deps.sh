@@ -10,7 +10,7 @@ major=${PG_MAJOR:-15}
 server=("postgresql-$major" "postgresql-client-$major" "postgresql-server-dev-$major")
 others=(g++ make perl cmake pkg-config libssl-dev libpq-dev libgtest-dev libgmock-dev
   libbenchmark-dev libipc-run-perl haproxy clang
-  libclang-rt-dev)
+  libclang-rt-dev spin)
 
 say() { printf 'deps: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }

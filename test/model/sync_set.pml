@@ -24,7 +24,7 @@ byte want_s, want_k;   /* step > 0 */
 byte barrier;
 bool gate = true;
 byte written;          /* insert and flush position */
-byte end[4];           /* of each standby's flushed WAL */
+byte flush[4];           /* of each standby's flushed WAL */
 
 /* ---- REQUESTs under way: of the present start, and of the one before (lost to its sender) */
 bool sent[2];
@@ -36,11 +36,11 @@ hidden byte i, x;
 
 inline flushed_by(set, position) { /* -> x */
   x = 0;
-  for (i : 1 .. 3) { if :: (set & BIT(i)) && end[i] >= position -> x++ :: else fi };
+  for (i : 1 .. 3) { if :: (set & BIT(i)) && flush[i] >= position -> x++ :: else fi };
   skip
 }
 
-#define RECEIVE(n) :: d_step { end[n] < written && !over -> end[n]++ }
+#define RECEIVE(n) :: d_step { flush[n] < written && !over -> flush[n]++ }
 #define WRITE :: d_step { written < COMMITS && !over -> written++ }
 
 /* A process that has not reloaded decides by what it enforces. */
@@ -90,14 +90,14 @@ inline send() {
        if :: PASSED -> barrier = 0; send() :: else fi }
 
 #ifdef BROKEN_NO_COMPARE
-#define APPLIES(r) (sent[r] && !over)
+#define APPLIES(r) (sent[r] && !over && version < 6 && (reg_s != sent_s[r] || reg_k != sent_k[r]))
 #else
 #define APPLIES(r) (sent[r] && !over && sent_base[r] == version)
 #endif
 #define LANDS(r) \
   :: d_step { APPLIES(r) -> reg_s = sent_s[r]; reg_k = sent_k[r]; version++; forget(r) }
 #ifdef BROKEN_NO_COMPARE
-inline forget(r) { sent[r] = false }
+inline forget(r) { skip }
 #else
 inline forget(r) { /* it cannot land twice */
   if :: sent[0] && sent_base[0] < version -> sent[0] = false :: else fi;
@@ -160,7 +160,7 @@ inline reached() { /* is there anything to prove? Each of these must be found. *
   assert(!(reg_s == 14 && reg_k == 2 && acknowledged == COMMITS));
 #endif
 #ifdef REACH_AFTER_RESTART
-  assert(!(restarts && changes == CHANGES && acknowledged == COMMITS && end[1] < end[2]));
+  assert(!(restarts && changes == CHANGES && acknowledged == COMMITS && flush[1] < flush[2]));
 #endif
   skip
 }
