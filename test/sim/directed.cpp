@@ -69,11 +69,12 @@ const std::vector<Schedule> kSchedules = {
       nodes 3
       witnesses 2
       form
+      freeze other 900ms
       kill coordinator 1500ms
       run 650ms
       elect n4
-      run 3s
-      deafen n4
+      run 1500ms
+      deafen coordinator
       kill primary
       expect epoch 20s)"},
     // Heartbeats of a dead coordinator still arrive, long after newer ones came by a relay.
@@ -230,14 +231,37 @@ const std::vector<Schedule> kSchedules = {
       expect epoch 20s)"},
 
     // ---- rule 7
-    // The voters change while the primary is cut off: its lease is one of the old voters'.
+    // Two voters more, and then the primary and an old voter that gave it a lease are cut off from
+    // the others.
+    {"voters-grow", R"(
+      members 2
+      async
+      form
+      join n4
+      join n5
+      run 5s
+      cast
+      lose LEASE_REQ primary -> coordinator
+      run 4s
+      ask coordinator voters n1 n2 n3 n4 n5
+      run 30ms
+      cut primary coordinator
+      cut primary n4
+      cut primary n5
+      cut other coordinator
+      cut other n4
+      cut other n5
+      fence
+      run 4s
+      heal
+      expect writable 20s)"},
+    // The voters change while the primary is cut off.
     {"voters-without-primary", R"(
       nodes 5
       form
       cast
-      ask coordinator voters n1 n2 n3
-      run 1ms
       isolate primary
+      ask coordinator voters n1 n2 n3
       run 1s
       fence
       expect epoch 20s)"},
@@ -304,9 +328,13 @@ const std::vector<Schedule> kSchedules = {
     // Acknowledgements of what was released come afterwards.
     {"late-acks-of-released", R"(
       form
+      cast
       slow n2 -> n1 300ms
       slow n3 -> n1 300ms
       run 2s
+      lose FENCE coordinator -> primary
+      lose COMMIT coordinator -> primary
+      lose COMMIT other -> primary
       release primary
       fence
       expect epoch 20s)"},

@@ -1,5 +1,6 @@
 #include "script.h"
 
+#include <algorithm>
 #include <memory>
 #include <set>
 #include <sstream>
@@ -60,10 +61,9 @@ class Script {
   void Hear(const std::string& line, bool detail) {
     const std::string what = line.substr(10);  // without the time
     if (detail) {
-      const auto at = what.find("hears ");
-      if (at == std::string::npos) return;
-      const std::string kind = what.substr(at + 6, what.find(' ', at + 6) - at - 6);
-      if (!messages_.contains(kind)) return;
+      const Act words = WordsOf(what);
+      const auto wanted = [this](const std::string& word) { return messages_.contains(word); };
+      if (std::none_of(words.begin(), words.end(), wanted)) return;
     }
     out_ += "  " + what + "\n";
   }
