@@ -122,8 +122,10 @@ is(join(' ', @{ $n1->register->{voters} }), 'n1', 'three to one without that coo
 wait_for('its caller is told', sub { $session->text =~ /voters are n1 for good/ }, 60);
 my ($name, $left) = ($coordinator->name, $other->name);
 shape_becomes("n1 / $left 1", 'the second copy stays', $n1, $other);
-is($other->value(qq(SELECT orchestra_set_node('$left', sync_candidate => false))),
-	"$left is not counted for commits", 'until an operator says otherwise');
+refused($n1, qq(SELECT orchestra_remove_node('$name', wait => '10 s')),
+	qr/55000: $name stays a member: it may be counted for commits/, 'a node that counts stays');
+is($other->value(qq(SELECT orchestra_set_node('$_', sync_candidate => false))),
+	"$_ is not counted for commits", "until an operator says otherwise: $_") for $name, $left;
 shape_becomes('n1 / 0', 'one copy', $n1, $other);
 wait_for('PostgreSQL waits for nobody', sub { $n1->value('SHOW synchronous_standby_names') eq '' });
 is($n1->value(qq(SELECT orchestra_set_node('$left', sync_candidate => true))),
@@ -140,9 +142,6 @@ my $gone = $coordinator;
 $gone->start;
 wait_for("$name follows again", sub { row($n1, $name)->{state} eq 'streaming' }, 60);
 ok(!row($n1, $name)->{voter}, "$name has no vote any more");
-refused($n1, qq(SELECT orchestra_remove_node('$name', wait => '10 s')),
-	qr/55000: $name stays a member: it may be counted for commits/, 'one that counts stays');
-$n1->value(qq(SELECT orchestra_set_node('$name', sync_candidate => false)));
 is($n1->value(qq(SELECT orchestra_remove_node('$name'))), "$name is no member any more",
 	"$name is removed");
 wait_for("$name knows it", sub { row($gone, $name)->{state} eq 'quarantined' }, 60);

@@ -17,7 +17,13 @@ $writer->wait_for_acknowledged(500);
 my $marks = marks($cluster);
 
 sub ttl { my ($node) = @_; return $node->register->{lease_ttl_ms} }
-sub problem { my ($node) = @_; my %status = $node->status; return $status{ $node->name }{problem} // '' }
+
+sub problem
+{
+	my ($node) = @_;
+	my %status = $node->status;
+	return $status{ $node->name }{problem} // '';
+}
 
 sub set_ttl
 {
