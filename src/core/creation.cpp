@@ -204,6 +204,7 @@ void Machine::BecomeMember(const Written& w) {
     d.wal_epoch = w.value->epoch;
     s_.phase = Phase::kConfigured;
     s_.quarantine_reason.clear();
+    s_.marker = Marker{w.value->cluster_id, w.value->system_identifier, w.value->cluster_name};
     actions_.write_marker = true;
     Tell(NoteKind::kConfigured, w.value->epoch, Me(), "joined as a member without a vote");
     return;

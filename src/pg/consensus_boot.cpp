@@ -63,7 +63,7 @@ bool ConsensusWorker::Persist(const Actions& actions, const State& before) {
   if (!resting) {
     persist_problem_.clear();
     if (actions.persist) persist_problem_ = WriteVote(EncodeDurable(state_.durable));
-    if (persist_problem_.empty() && actions.write_marker)
+    if (persist_problem_.empty() && actions.write_marker && state_.marker)
       persist_problem_ = WriteMarker(EncodeMarker(*state_.marker));
     now_ = Now();  // an fsync may have taken its time
     if (persist_problem_.empty()) {

@@ -58,11 +58,19 @@ TEST_P(Joining, IsAnswered) {
     if (envelope.to == kNoNode && envelope.at == asker.join.wanted.peer)
       if (const Commit* commit = std::get_if<Commit>(&envelope.message)) answer = *commit;
   EXPECT_EQ(answer.has_value(), !taken);
+  Node node = Waiting(asker);
   if (taken) {
     EXPECT_FALSE(coordinator.value().members.back().voter);
+    node.Do(Received{{NodeId{2}, kNoNode, Commit{*coordinator.state.proposal, 1}},
+                     kCluster,
+                     Incarnation{},
+                     BootCount{}});
+    EXPECT_EQ(node.state.phase, Phase::kConfigured);
+    EXPECT_TRUE(node.last.write_marker);
+    ASSERT_TRUE(node.state.marker);
+    EXPECT_EQ(node.state.marker->cluster_id, kCluster);
     return;
   }
-  Node node = Waiting(asker);
   const Phase before = node.state.phase;
   node.Do(Received{{NodeId{2}, kNoNode, *answer}, kCluster, Incarnation{}, BootCount{}});
   EXPECT_NE(node.state.join_problem.find(asker.problem), std::string::npos)
