@@ -39,18 +39,14 @@ std::string Disagreement(const Marker& marker, const Durable& durable) {
 
 // The same disk by all that is in it, but in other surroundings: block by block copies look so, and
 // so does a disk that was moved on purpose.
-bool Moved(const Identity& identity, const Surroundings& found) {
-  const auto differ = [](std::uint64_t was, std::uint64_t is) {
-    return was != 0 && is != 0 && was != is;
-  };
-  return differ(identity.machine, found.machine) || differ(identity.device, found.device);
-}
+bool Differ(std::uint64_t was, std::uint64_t is) { return was != 0 && is != 0 && was != is; }
 
 BootDecision Configured(Durable durable, std::optional<Marker> marker, const Surroundings& found) {
   BootDecision decision;
   decision.phase = Phase::kConfigured;
   decision.marker = std::move(marker);
-  decision.suspect = Moved(durable.identity, found);
+  decision.moved = Differ(durable.identity.machine, found.machine);
+  decision.suspect = decision.moved || Differ(durable.identity.device, found.device);
   if (durable.identity.machine == 0) durable.identity.machine = found.machine;
   if (durable.identity.device == 0) durable.identity.device = found.device;
   decision.durable = std::move(durable);
@@ -65,23 +61,28 @@ BootDecision Quarantine(std::optional<Marker> marker, const std::string& why) {
   return decision;
 }
 
-// A committed register is written before its marker: a crash in between must not leave a node that
-// votes in its cluster and is not gated by it.
-BootDecision FromVote(Durable durable, const Surroundings& found) {
-  if (!durable.committed) return {Phase::kPending, std::move(durable), {}, ""};
-  const RegisterValue& value = *durable.committed->value;
-  const Marker marker{value.cluster_id, value.system_identifier, value.cluster_name};
-  BootDecision decision = Configured(std::move(durable), marker, found);
-  decision.write_marker = true;
-  return decision;
-}
-
 BootDecision Expelled(const Marker& marker, const std::string& why) {
   BootDecision decision;
   decision.phase = Phase::kQuarantined;
   decision.marker = marker;
   decision.reason = ExpelledText(why);
   decision.expelled = true;
+  return decision;
+}
+
+// A committed register is written before its marker: a crash in between must not leave a node that
+// votes in its cluster and is not gated by it.
+BootDecision FromVote(Durable durable, const Surroundings& found) {
+  const std::optional<Written>& known = durable.committed ? durable.committed : durable.accepted;
+  if (!known) return Quarantine(std::nullopt, "the vote file knows no register");
+  const RegisterValue& value = *known->value;
+  const Marker marker{value.cluster_id, value.system_identifier, value.cluster_name};
+  if (!durable.expelled.empty()) return Expelled(marker, durable.expelled);
+  if (std::string wrong = Disagreement(marker, durable); !wrong.empty())
+    return Quarantine(marker, wrong);
+  if (!durable.committed) return {Phase::kPending, std::move(durable), {}, ""};
+  BootDecision decision = Configured(std::move(durable), marker, found);
+  decision.write_marker = true;
   return decision;
 }
 

@@ -103,6 +103,7 @@ State Boot(const BootDecision& decision, Instant now, std::uint64_t seed, const 
   s.random = seed | 1;
   s.started = s.led_since = s.leased_at = s.heartbeat_sent = s.status_sent = now;
   s.suspect = decision.suspect && policy.suspect_is_mute;
+  s.moved = decision.moved;
   s.expelled = decision.expelled;
   if (decision.durable) {
     s.durable = *decision.durable;
@@ -246,7 +247,9 @@ void Machine::OnReceived(const Received& received) {
   if (Admitted(received)) {
     if (!Trusted(received)) return;
     // A node that may be a copy only asks what the others remember of it (rule 9).
-    if (s_.suspect && !std::holds_alternative<Recalled>(message)) return;
+    const bool recalls =
+        std::holds_alternative<Recalled>(message) || std::holds_alternative<Recall>(message);
+    if (s_.suspect && !recalls) return;
     return OnMessage(received.envelope);
   }
   if (const Join* join = std::get_if<Join>(&message))

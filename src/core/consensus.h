@@ -246,6 +246,7 @@ struct State {
 
   // identity
   bool suspect = false;
+  bool moved = false;
   bool expelled = false;
   std::uint64_t recall_nonce = 0;
   Instant recall_sent{};

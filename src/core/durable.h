@@ -101,6 +101,9 @@ struct BootDecision {
   // kConfigured, on another machine or file system than before: no vote until a majority of the
   // other voters, or an operator, confirms that this is the node's newest and only disk.
   bool suspect = false;
+  // Suspect for its machine. (The number of a file system may change with any reboot; then nodes
+  // that are suspect for the same reason may vouch for each other.)
+  bool moved = false;
   bool expelled = false;  // kQuarantined by its cluster: only a new copy may join again
 };
 

@@ -22,6 +22,7 @@ void Fields(auto& io, V& v) { io(v.value); }
 void Fields(auto& io, Of<Ballot> auto& v) {
   io(v.round);
   io(v.node);
+  io.Check([&v] { return v.round <= kMaxRound; });
 }
 void Fields(auto& io, Of<WriteId> auto& v) {
   io(v.ballot);

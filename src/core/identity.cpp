@@ -84,7 +84,8 @@ void Machine::RecallTick() {
   if (s_.recall_nonce == 0) {
     s_.recall_nonce = Random() | 1;
     Tell(NoteKind::kIdentitySuspect, EpochId{}, Me(),
-         "its disk is on another machine or file system than before",
+         s_.moved ? "its disk is on another machine than before"
+                  : "its disk is on another file system than before",
          "ask the other voters; no vote until a majority of them confirms it");
   }
   s_.recall_sent = now_;
@@ -94,7 +95,7 @@ void Machine::RecallTick() {
 }
 
 void Machine::On(NodeId from, const Recall& m) {
-  if (!Configured() || s_.suspect) return;
+  if (!Configured() || (s_.suspect && s_.moved)) return;
   const PeerMemory* memory = MemoryOf(from);
   auto it = s_.peers.find(from);
   const bool alive = it != s_.peers.end() && it->second.status_at &&

@@ -26,7 +26,9 @@ using Micros = std::chrono::microseconds;
 
 inline constexpr NodeId kNoNode{0};
 
-// Paxos ballot. Ordered by round, then by the node that leads it.
+// Paxos ballot. Ordered by round, then by the node that leads it. What is decoded has no round
+// above the largest, so that a next one can always be counted.
+inline constexpr std::uint64_t kMaxRound = std::uint64_t{1} << 62;
 struct Ballot {
   std::uint64_t round = 0;
   NodeId node;

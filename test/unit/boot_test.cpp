@@ -189,5 +189,39 @@ INSTANTIATE_TEST_SUITE_P(
             },
             kQ, "name different clusters"}));
 
+TEST(Boot, AnExpelledNodeStaysOutWithAndWithoutItsMarker) {
+  for (const bool marker : {true, false}) {
+    Found found = Restart();
+    SetVote(found, [](Durable& d) { d.expelled = "it was removed from the cluster"; });
+    found.marker_present = marker;
+    const BootDecision decision = DecideBoot(found);
+    EXPECT_EQ(decision.phase, Phase::kQuarantined);
+    EXPECT_TRUE(decision.expelled);
+    EXPECT_NE(decision.reason.find("removed from the cluster"), std::string::npos);
+  }
+}
+
+TEST(Boot, AnotherMachineOrFileSystemMakesASuspect) {
+  struct Case {
+    const char* name;
+    std::uint64_t machine, device;
+    bool suspect, moved;
+  };
+  const Identity me = samples::Me();
+  for (const Case& c : {Case{"at home", me.machine, me.device, false, false},
+                        Case{"another machine", me.machine + 1, me.device, true, true},
+                        Case{"another file system", me.machine, me.device + 1, true, false},
+                        Case{"unknown machine", 0, me.device, false, false}}) {
+    Found found = Restart();
+    found.machine = c.machine;
+    found.device = c.device;
+    const BootDecision decision = DecideBoot(found);
+    EXPECT_EQ(decision.phase, Phase::kConfigured) << c.name;
+    EXPECT_EQ(decision.suspect, c.suspect) << c.name;
+    EXPECT_EQ(decision.moved, c.moved) << c.name;
+    EXPECT_EQ(decision.durable->identity.machine, me.machine) << "until it is confirmed";
+  }
+}
+
 }  // namespace
 }  // namespace orchestra

@@ -86,7 +86,7 @@ BootDecision Moved() {
   decision.phase = Phase::kConfigured;
   decision.marker = Marker{kCluster, kSystem, "main"};
   decision.durable = MemoryOf(2, FirstValue());
-  decision.suspect = true;
+  decision.suspect = decision.moved = true;
   return decision;
 }
 
@@ -128,6 +128,17 @@ TEST(Suspect, IsMuteUntilAMajorityOfTheOthersVouches) {
   EXPECT_EQ(node.state.durable.identity.machine, 42u);
   node.Hear(3, Prepare{kHigh});
   EXPECT_TRUE(node.Sent<Promise>(3));
+}
+
+// After a power cut every file system may have another number: they confirm each other. Not so on
+// other machines, where the first ones may still be at work.
+TEST(Suspect, AnswersAnotherOneOnlyOnItsOwnMachine) {
+  for (const bool moved : {false, true}) {
+    Suspect node;
+    node.state.moved = moved;
+    node.Hear(3, Recall{17});
+    EXPECT_EQ(node.Sent<Recalled>(3).has_value(), !moved);
+  }
 }
 
 TEST(Suspect, StaysSoWhileAnotherSpeaksInItsName) {
