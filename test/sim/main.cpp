@@ -20,7 +20,7 @@ namespace {
 struct Options {
   Batch batch;
   std::uint64_t limit = 60, jobs = 1;
-  std::string script;
+  std::string script, invariant;
   bool verbose = false, messages = false, floors = false, mutants = false, schedules = false;
   bool soak = false, shrink = false, plan = false;
 };
@@ -41,6 +41,7 @@ int Usage() {
                "  --mutants       every mutant must be caught by its invariant\n"
                "  --schedules     the protocol must pass every directed schedule\n"
                "  --shrink        the first run that fails, as a short script; --limit SECONDS\n"
+               "    (60), --invariant NAME: the first that violates this one\n"
                "  --plan          the run of seed S as a script\n"
                "  --script FILE   runs a script (script.h), -: standard input\n");
   return 2;
@@ -74,6 +75,7 @@ bool ParseValue(const std::string& arg, const std::string& value, Options& o) {
   if (arg == "--schedule") return FindSchedule(o.batch.schedule = value) != nullptr;
   Policy policy;
   if (arg == "--mutant") return SwitchOff(o.batch.mutant = value, policy);
+  if (arg == "--invariant") return !(o.invariant = value).empty();
   if (arg == "--script") return !(o.script = value).empty();
   return false;
 }
@@ -122,6 +124,7 @@ int ShrinkFirst(const Options& options) {
     Coverage coverage;
     const auto violation = RunPlan(plan, coverage);
     if (!violation) continue;
+    if (!options.invariant.empty() && violation->invariant != options.invariant) continue;
     std::fprintf(stderr, "seed %llu: %s is violated: %s\n", static_cast<unsigned long long>(seed),
                  violation->invariant.c_str(), violation->text.c_str());
     const Shrunk shrunk = Shrink(plan, *violation, std::chrono::seconds(options.limit));

@@ -131,6 +131,7 @@ Player::Result Player::Await(const Act& act) {
     as_expected_ = w_.observer.violation()->invariant == condition;
     return as_expected_ ? Result::kDone : Result::kDidNotHappen;
   }
+  if (condition[0] >= 'A' && condition[0] <= 'Z') return Result::kDidNotHappen;  // an invariant
   const std::optional<Micros> limit = act.size() > 2 ? ParseTime(act[2]) : kPatience;
   if (!limit) return Result::kUnknown;
   const bool held = w_.RunUntil([&] { return Holds(condition); }, *limit);
