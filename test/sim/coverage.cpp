@@ -53,6 +53,7 @@ constexpr Row kRows[] = {
     {"suspects confirmed by an operator", &Coverage::confirmed, 1},
     {"nodes expelled", &Coverage::expelled, 1},
     {"votes of outdated disks that did not count", &Coverage::outdated_ignored, 1},
+    {"  that did, where nobody could know", &Coverage::outdated_counted, 0},
     {"commands", &Coverage::commands, 1},
     {"  done", &Coverage::commands_done, 1},
     {"  refused", &Coverage::commands_refused, 1},

@@ -61,10 +61,9 @@ void Observer::Persisted(Node& node, const std::optional<Durable>& before) {
   if (same && now.promised < before->promised)
     Fail("I2", Of(node.id) + "'s promised ballot went back");
   if (same && now.fenced < before->fenced) Fail("I4", Of(node.id) + "'s fence went back");
-  const bool outdated = Outdated(node);
   Voted(node, before);
   const bool accepts = now.accepted && (!before || !(before->accepted == now.accepted));
-  if (accepts && !outdated) CheckAccepted(node, *now.accepted);
+  if (accepts) CheckAccepted(node, *now.accepted);
   if (now.committed && (!before || !(before->committed == now.committed))) {
     CheckLearned(node, before);
   }

@@ -15,6 +15,7 @@
 //   I12 across every change of voters and of S, quorums of consecutive registers intersect
 //   I13 RELEASE never cancels a later grant
 //   I14 a disk that lacks what its identity has voted (rolled back, or an old copy) is not counted
+//       by whoever was told of more
 //   I15 who heard that a forced recovery ended its cluster commits nothing more
 //   C1 the core changes what is durable only when it says so (contract of Step)
 //   F1, F2 frames and values survive their encoding and their checks
@@ -109,7 +110,7 @@ class Observer {
   void CheckLeases(const Node& node);
   void Voted(Node& node, const std::optional<Durable>& before);
   static Tally TallyOf(const State& state);
-  void CheckCounted(const Node& node, const orchestra::Received& received, const Sender& from);
+  bool ToldMore(const Node& node, const orchestra::Received& received, const Sender& from) const;
 
   // commits.cpp
   void CheckSetting(const Node& node);
@@ -132,6 +133,8 @@ class Observer {
   std::map<EpochId, std::set<Lsn>> agreed_;                     // where the target may be promoted
   std::set<EpochId> forced_;                                    // it is promoted from where it is
   std::map<Incarnation, std::uint64_t> votes_made_;
+  // The newest start and promise of an identity that a machine was told of in a STATUS.
+  std::map<std::pair<NodeId, Incarnation>, std::pair<BootCount, Ballot>> told_;
   std::map<NodeId, ClusterId> told_of_end_;  // by machine: of which cluster
   // Before the step under way.
   Tally tally_;
