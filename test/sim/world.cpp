@@ -161,7 +161,9 @@ Node& World::At(NodeId address) {
   return found ? *found : node(address);
 }
 
-bool World::Holds(const Node& n) const { return n.up && HoldsLease(n.state, ClockOf(n), config.policy); }
+bool World::Holds(const Node& n) const {
+  return n.up && HoldsLease(n.state, ClockOf(n), config.policy);
+}
 
 bool World::GateOpen(const Node& n) const {
   const Server& s = n.server;
