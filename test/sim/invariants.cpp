@@ -146,10 +146,14 @@ void Observer::CheckVoters(const RegisterValue& old, const RegisterValue& value)
 void Observer::CheckSync(const RegisterValue& old, const RegisterValue& value) {
   if (old.sync == value.sync || !old.active || value.durability == Durability::kAsync) return;
   if (last_decided_ == 0 || last_decided_in_ != value.epoch || value.sync.k == 0) return;
-  std::size_t with = 0;
-  for (const NodeId id : value.sync.nodes)
-    if (world_.wal.IsAncestor(last_decided_, world_.MachineOf(value, id).server.flushed)) with++;
-  if (with >= value.sync.k) return;
+  const auto has = [&](NodeId id) {
+    const NodeId address = world_.MachineOf(value, id).address;
+    return std::any_of(world_.nodes.begin(), world_.nodes.end(), [&](const Node& node) {
+      return node.address == address && world_.wal.IsAncestor(last_decided_, node.server.flushed);
+    });
+  };
+  const auto with = std::count_if(value.sync.nodes.begin(), value.sync.nodes.end(), has);
+  if (with >= static_cast<std::ptrdiff_t>(value.sync.k)) return;
   Fail("I12", "version " + std::to_string(value.version.value) +
                   " counts on nodes that lack an acknowledged commit");
 }
