@@ -41,7 +41,6 @@ refused($n1, $force, qr/55000: nothing is to be forced: .*commits pass/, 'its pr
 
 my $writer = $cluster->writer('w', patience_ms => 5000);
 $writer->wait_for_acknowledged(1000);
-my $before = $n2->register;
 $n3->kill_all;
 $writer->wait_for_acknowledged(200, after => now());
 $n1->kill_all;
@@ -61,6 +60,7 @@ refused($n2, q(SELECT orchestra_failover('n7', accept_data_loss => true)),
 	qr/42704: "n7" is no member/, 'to a node that is none');
 
 # ---- The first call tells, and changes nothing.
+my $before = $n2->register;
 my ($text, $notice) = told($n2, $force);
 note $text;
 like($notice, qr/NOTICE:  00000: nothing was changed: read first what may be lost/, 'it warns');
