@@ -194,6 +194,7 @@ void Machine::Force(const ForceRecovery& force) {
   Durable& d = Write();
   d.promised = s_.ballot;
   d.accepted = d.committed = written;
+  s_.last_request = {};  // of the former primary
   actions_.write_marker = true;
   s_.marker = Marker{next.cluster_id, next.system_identifier, next.cluster_name};
   EnterEpoch(next);

@@ -195,6 +195,24 @@ TEST(Forced, TheSurvivorBecomesTheOnlyVoterOfANewCluster) {
   EXPECT_EQ(DutiesOf(node.state, node.now).promote, value.epoch);
 }
 
+// The requests of the former primary were numbered too, and higher.
+TEST(Forced, TheSurvivorGrantsItselfTheLeaseAtOnce) {
+  Node node(2);
+  node.See(DbState::kStandby);
+  node.Hear(1, LeaseRequest{kFirst, Version{1}, BootCount{9}, 1000, 0});
+  node.Hear(1, LeaseRequest{kFirst, Version{1}, BootCount{9}, 1001,
+                            node.Sent<LeaseAck>(1).value().nonce});
+  ASSERT_TRUE(node.Sent<LeaseAck>(1).value().granted);
+  node.Pass(seconds(10));
+  node.Do(ForceRecovery{4, kNewCluster, "dba"});
+  ASSERT_TRUE(node.state.answer.value().done) << node.state.answer->text;
+  for (int i = 0; i < 4; i++) {
+    node.Pass(milliseconds(250));
+    node.Tick();
+  }
+  EXPECT_TRUE(HoldsLease(node.state, node.now));
+}
+
 TEST(Forced, IsRefusedWhileItMayNotBeNeeded) {
   struct Case {
     const char* name;
