@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/analysis.h"
-#include "core/consensus.h"
+#include "core/backend.h"
 #include "core/register.h"
 #include "core/status.h"
 

@@ -4,7 +4,7 @@
 #include <map>
 #include <string>
 
-#include "core/consensus.h"
+#include "core/backend.h"
 
 namespace orchestra::pg {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "core/consensus.h"
+#include "core/backend.h"
 #include "pg/wal_end.h"
 
 namespace orchestra::pg {

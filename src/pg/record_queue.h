@@ -4,7 +4,7 @@
 #include <deque>
 #include <string>
 
-#include "core/consensus.h"
+#include "core/backend.h"
 #include "core/register.h"
 #include "net/pg_client.h"
 #include "pg/board_io.h"
