@@ -30,6 +30,7 @@
 
 /* ---- per node */
 byte promised[5], acc_ballot[5], acc[5];
+byte informed; /* set of nodes that know that the joint write is committed */
 
 /* ---- per epoch */
 byte knows[3]; /* what its primary knows of the register; NONE: not even its own epoch */
@@ -39,7 +40,9 @@ byte granted[3], lease[3];
 byte leads[3], voted[3], voted_ballot[15], voted_value[15];
 byte writes[12], last[3], accepted_by[3];
 bool committed[3], elected[3];
-byte older[3]; /* promises to requests with OLD that lived when the joint write was committed */
+bool waits[3]; /* since a joint quorum knew of the change */
+byte older[3]; /* of OLD: those whose last grant is from before that and may be counted on */
+byte dated;    /* epochs with a lease that such a grant limits */
 
 /* ---- ghosts */
 byte chosen[6] = NONE;
@@ -93,16 +96,13 @@ inline note_chosen(b) {
             newest_b = b
        :: else /* the last answer to an older ballot: the newer one has adopted that value */
        fi;
-       if :: PHASE(x) == 1 -> note_older(b) :: else fi;
        one_lease()
   :: else
   fi
 }
 inline note_older(b) {
-  older[b] = 0;
-  for (i : 0 .. 2) {
-    if :: HOLDER(i) && PHASE(knows[i]) == 0 -> older[b] = older[b] | granted[i] :: else fi
-  };
+  older[b] = (granted[0] | granted[1] | granted[2]) & OLD;
+  for (i : 0 .. 2) { if :: lease[i] != 0 -> dated = dated | BIT(i) :: else fi };
   skip
 }
 inline one_lease() {
@@ -111,12 +111,15 @@ inline one_lease() {
   skip /* a d_step must not end in a loop */
 }
 
-/* A voter that has accepted the joint write grants nothing to a holder that knows only OLD. */
+/* A voter that knows of the change grants nothing to a holder that knows only OLD. */
 #ifdef BROKEN_GRANTS_STALE
 #define STALE(n, e) false
 #else
-#define STALE(n, e) (PHASE(acc[n]) != 0 && PHASE(knows[e]) == 0)
+#define STALE(n, e) ((informed & BIT(n)) && PHASE(knows[e]) == 0)
 #endif
+#define INFORM(n) \
+  :: d_step { n < NODES && CHANGED_IN(1) && !(informed & BIT(n)) && !CHANGED_IN(2) -> \
+       informed = informed | BIT(n) }
 #define GRANT(n, e) /* or extends: then the promise is no longer one from before the change */ \
   :: d_step { acc[n] != NONE && EPOCH(acc[n]) == e && HOLDER(e) && !STALE(n, e) && \
               (!(granted[e] & BIT(n)) || ((older[1] | older[2]) & BIT(n))) -> \
@@ -126,18 +129,10 @@ inline one_lease() {
        granted[e] = granted[e] & ~BIT(n); forget_older(n) }
 inline forget_older(n) { older[1] = older[1] & ~BIT(n); older[2] = older[2] & ~BIT(n) }
 
-/* ---- holder of epoch e. One that learns of other voters counts its grants anew. */
+/* ---- holder of epoch e. A lease that it has stays when it learns of other voters. */
 #define LEARN(e, version) \
   :: d_step { chosen[version] != NONE && EPOCH(chosen[version]) == e && \
-              VERSION(knows[e]) < version -> \
-       if :: PHASE(knows[e]) != PHASE(chosen[version]) -> count_anew(e) :: else fi; \
-       knows[e] = chosen[version] }
-inline count_anew(e) {
-#ifndef BROKEN_KEEPS_LEASE
-  lease[e] = 0;
-#endif
-  skip
-}
+              VERSION(knows[e]) < version -> knows[e] = chosen[version] }
 #ifdef BROKEN_LEASE_OLD_ONLY
 #define LEASE_QUORUM(phase, old, new) ((phase) == 2 -> new : old)
 #else
@@ -145,10 +140,13 @@ inline count_anew(e) {
 #endif
 #define ACQUIRE(e, old, new) \
   :: d_step { HOLDER(e) && QUORUM(0, old) && QUORUM(2, new) && \
-              lease[e] != LEASE_QUORUM(PHASE(knows[e]), old, new) && \
+              (lease[e] != LEASE_QUORUM(PHASE(knows[e]), old, new) || (dated & BIT(e))) && \
               !(LEASE_QUORUM(PHASE(knows[e]), old, new) & ~granted[e]) -> \
-       lease[e] = LEASE_QUORUM(PHASE(knows[e]), old, new); one_lease() }
-#define LEASE_ENDS(e) :: d_step { lease[e] != 0 -> lease[e] = 0 }
+       lease[e] = LEASE_QUORUM(PHASE(knows[e]), old, new); \
+       if :: lease[e] & (older[1] | older[2]) -> dated = dated | BIT(e) \
+          :: else -> dated = dated & ~BIT(e) fi; \
+       one_lease() }
+#define LEASE_ENDS(e) :: d_step { lease[e] != 0 -> lease[e] = 0; dated = dated & ~BIT(e) }
 
 /* ---- coordinator */
 /* It needs the quorum that it knows (OLD is the least that anybody knows) to hear of the highest
@@ -157,7 +155,8 @@ inline count_anew(e) {
 #define HEARD(q) QUORUM(0, q)
 #else
 #define HEARD(q) (QUORUM(PHASE(best), q) && \
-                  (QUORUM(0, q) || (CHANGED_IN(1) && QUORUM(1, q)) || (CHANGED_IN(2) && QUORUM(2, q))))
+                  (QUORUM(0, q) || (CHANGED_IN(1) && QUORUM(1, q)) || \
+                   (CHANGED_IN(2) && QUORUM(2, q))))
 #endif
 #define LEAD(b, quorum) \
   :: d_step { !leads[b] && voted[b] && (voted[b] & (quorum)) == (quorum) -> \
@@ -194,11 +193,22 @@ inline propose(b, value) {
 #define BEGIN_CHANGE(b) \
   :: d_step { READY(b) && PHASE(NOW(b)) == 0 -> \
        propose(b, VALUE(VERSION(NOW(b)) + 1, EPOCH(NOW(b)), FIRST_STEP)) }
-/* Final once the primary has said that it knows, or what was granted before has surely lapsed. */
-#ifdef BROKEN_FINAL_TOO_EARLY
-#define OVER(b) true
+/* Final once everything that was granted before a joint quorum knew has surely lapsed: none of it
+ * is left, whether it ended or was granted anew. */
+#ifdef BROKEN_WAITS_FROM_COMMIT
+#define REFUSED true
 #else
-#define OVER(b) (PHASE(knows[EPOCH(NOW(b))]) != 0 || older[b] == 0)
+#define REFUSED QUORUM(1, informed)
+#endif
+#define BEGIN_WAIT(b) \
+  :: d_step { READY(b) && PHASE(NOW(b)) == 1 && !waits[b] && REFUSED -> \
+       waits[b] = true; note_older(b) }
+#if defined(BROKEN_FINAL_TOO_EARLY)
+#define OVER(b) true
+#elif defined(BROKEN_FINAL_ONCE_PRIMARY_KNOWS)
+#define OVER(b) (PHASE(knows[EPOCH(NOW(b))]) != 0)
+#else
+#define OVER(b) (waits[b] && older[b] == 0 && dated == 0)
 #endif
 #define END_CHANGE(b) \
   :: d_step { READY(b) && PHASE(NOW(b)) == 1 && OVER(b) -> \
@@ -227,13 +237,13 @@ inline propose(b, value) {
 #define PREPARE_2(n) ON_PREPARE(n, 2)
 #endif
 #define NODE(n) \
-  ON_PREPARE(n, 1) PREPARE_2(n) ON_ACCEPT(n, 1) ON_ACCEPT(n, 2) \
+  ON_PREPARE(n, 1) PREPARE_2(n) ON_ACCEPT(n, 1) ON_ACCEPT(n, 2) INFORM(n) \
   GRANT(n, 0) GRANT(n, 1) GRANT(n, 2) \
   PROMISE_LAPSES(n, 0) PROMISE_LAPSES(n, 1) PROMISE_LAPSES(n, 2)
 #define EPOCH_HOLDER(e) \
   LEARN(e, 2) LEARN(e, 3) LEARN(e, 4) LEARN(e, 5) LEASE_ENDS(e) WITH_BOTH(ACQUIRE, e)
 #define COORDINATOR(b) \
-  WITH_BOTH(LEAD_WITH, b) LEAD(b, voted[b]) ELECT(b) BEGIN_CHANGE(b) END_CHANGE(b)
+  WITH_BOTH(LEAD_WITH, b) LEAD(b, voted[b]) ELECT(b) BEGIN_CHANGE(b) BEGIN_WAIT(b) END_CHANGE(b)
 
 active proctype Cluster() {
   (knows[0] != NONE);
@@ -252,8 +262,8 @@ end:
   COORDINATOR(2)
 #endif
 #ifdef REACH_NEW_LEASE /* is there anything to prove? Must be found. */
-  :: d_step { EPOCH(newest) == 2 && PHASE(newest) == 2 && lease[2] != 0 && EPOCH(chosen[2]) == 1 -> \
-       assert(false) }
+  :: d_step { EPOCH(newest) == 2 && PHASE(newest) == 2 && lease[2] != 0 && \
+              EPOCH(chosen[2]) == 1 -> assert(false) }
 #endif
   od
 }

@@ -1,7 +1,7 @@
 /* Rules 1, 2, 3: the register and the lease, three voters, two ballots besides the first.
  *
  * Messages: what was once sent stays receivable (delay, reordering, duplication) and need never be
- * received (loss). Time: only its order counts, see MAY_LAPSE. README.md maps this to rules and code.
+ * received (loss). Time: only its order counts, see MAY_LAPSE. README.md has rules and code.
  *
  * An epoch is named by the ballot that proposed it: ballot b creates at most one, epoch b. Any node
  * may be made its primary, at any time: what FENCE adds to that is in wal_fence.pml. */
@@ -78,14 +78,15 @@ hidden byte i, x, best_b, best;
                voted_ballot[b * 3 + n] = acc_ballot[n]; voted_value[b * 3 + n] = acc[n] \
           :: else fi }
 
-/* Compared as in the code, by ballot and version; a write that is there already is only answered. */
+/* Compared by ballot and version; a write that is there already is only answered. */
 #define NEWER(n, b, w) \
   (b > acc_ballot[n] || (b == acc_ballot[n] && VERSION(w) > VERSION(acc[n])))
 #define REPEATED(n, b, k, w) \
   (b == acc_ballot[n] && VERSION(w) == VERSION(acc[n]) && k == last[b] && !committed[b] && \
    !(accepted_by[b] & BIT(n)))
 #define ON_ACCEPT(n, b, k) \
-  :: d_step { leads[b] && k <= last[b] && OBEYS(n, b) && !PROMISED_ELSE(n, EPOCH(writes[b * 3 + k])) && \
+  :: d_step { leads[b] && k <= last[b] && OBEYS(n, b) && \
+              !PROMISED_ELSE(n, EPOCH(writes[b * 3 + k])) && \
               (NEWER(n, b, writes[b * 3 + k]) || REPEATED(n, b, k, writes[b * 3 + k])) -> \
        x = writes[b * 3 + k]; \
        if :: NEWER(n, b, x) -> accept(n, b, x) :: else fi; \
@@ -125,7 +126,7 @@ inline one_lease() {
   skip /* a d_step must not end in a loop */
 }
 
-/* Only holders, once and to be, do anything with what they learn. A newer epoch ends their lease. */
+/* Only holders, past and to come, use what they learn. A newer epoch ends their lease. */
 #define ON_COMMIT(n, version) \
   :: d_step { chosen[version] != NONE && version > VERSION(known[n]) && \
               (primary[EPOCH(chosen[version])] == n || primary[EPOCH(known[n])] == n) -> \
@@ -157,7 +158,8 @@ inline one_lease() {
 #endif
 
 #define EACH_EPOCH(n, e) \
-  GRANT(n, e) PROMISE_LAPSES(n, e) LEASE_ENDS(n, e) ACQUIRE(n, e, 3) ACQUIRE(n, e, 5) ACQUIRE(n, e, 6)
+  GRANT(n, e) PROMISE_LAPSES(n, e) LEASE_ENDS(n, e) \
+  ACQUIRE(n, e, 3) ACQUIRE(n, e, 5) ACQUIRE(n, e, 6)
 
 active [3] proctype Node() {
 end:

@@ -102,7 +102,8 @@ byte was; /* voters that have granted */
 
 #define EACH(action, v) \
   action(v, 1) action(v, 2) action(v, 3) action(v, 4)
-#define VOTER(v) EACH(GRANT, v) EACH(ON_RELEASE, v) EACH(COUNT_ANSWER, v) PROMISE_LAPSES(v) ACCEPT(v)
+#define VOTER(v) EACH(GRANT, v) EACH(ON_RELEASE, v) EACH(COUNT_ANSWER, v) \
+  PROMISE_LAPSES(v) ACCEPT(v)
 
 active proctype Cluster() {
 end:

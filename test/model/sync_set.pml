@@ -51,9 +51,10 @@ inline flushed_by(set, position) { /* -> x */
 #define RELOADED \
   :: d_step { !effective -> effective = true; old_s = set_s; old_k = set_k }
 
-/* ---- changes. SETTING_FIRST: remove from S, raise k. Else: add to S, lower k. */
+/* ---- changes. SETTING_FIRST: remove from S, raise k; and all that leaves k = 0, with which no
+ * failover counts. Else: add to S, lower k. */
 #define VALID(s, k) (COUNT(s) >= (k))
-#define SETTING_FIRST (((want_s & ~set_s) == 0) && want_k >= set_k)
+#define SETTING_FIRST (((want_s & ~set_s) == 0 || (set_k == 0 && want_k > 0)) && want_k >= set_k)
 #ifdef BROKEN_REMOVES_REGISTER_FIRST
 #define BY_SETTING false
 #elif defined(BROKEN_ADDS_SETTING_FIRST)
@@ -72,6 +73,13 @@ inline send() {
   step = 3;
   sent[0] = true; sent_base[0] = known; sent_s[0] = want_s; sent_k[0] = want_k
 }
+
+/* As long as no REQUEST was sent the primary may think better of it. */
+#define TAKE_BACK \
+  :: d_step { (step == 1 || step == 2) && (effective || (old_s == reg_s && old_k == reg_k)) && \
+              known == version -> \
+       step = 0; barrier = 0; old_s = set_s; old_k = set_k; \
+       set_s = reg_s; set_k = reg_k; effective = false }
 
 #ifdef BROKEN_NOT_EFFECTIVE
 #define IN_FORCE true
@@ -183,6 +191,8 @@ end:
   BEGIN((set_s & ~8), set_k)
   BEGIN(set_s, (set_k + 1))
   BEGIN(set_s, (set_k > 0 -> set_k - 1 : 0))
+  BEGIN((set_s | 8), (set_k == 0 -> 1 : set_k))
+  TAKE_BACK
   TAKE_BARRIER
   ASK
   LANDS(0)

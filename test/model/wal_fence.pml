@@ -240,8 +240,8 @@ end:
   ELECT(THIS, 1)
   ELECT(THIS, 2)
 #ifdef REACH_TWO_FAILOVERS /* is there anything to prove? Each of these must be found. */
-  :: d_step { (acknowledged & COMMIT(2)) && (acknowledged & COMMIT(1)) && (acknowledged & COMMIT(0)) -> \
-       assert(false) }
+  :: d_step { (acknowledged & COMMIT(2)) && (acknowledged & COMMIT(1)) && \
+              (acknowledged & COMMIT(0)) -> assert(false) }
 #endif
 #ifdef REACH_BASIS /* two in turn, the first one before its activation */
   :: d_step { (acknowledged & COMMIT(2)) && (acknowledged & COMMIT(0)) && basis[2] == 0 && \
