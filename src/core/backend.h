@@ -1,6 +1,6 @@
 // The boundary behind which the agreement stands. What a server must do (Duties), what it says of
-// itself (LocalView, WalEndRead) and what happened (Note) is all that the rest of orchestra knows of
-// how nodes agree: another service that keeps the rules of docs/protocol.md could stand here, an
+// itself (LocalView, WalEndRead) and what happened (Note) is all that the rest of orchestra knows
+// of how nodes agree: another service that keeps the rules of docs/protocol.md could stand here, an
 // external store for example. Outside of src/core only the consensus worker knows the register's
 // own service, core/consensus.h (test/unit/zones.sh).
 #pragma once

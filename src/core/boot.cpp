@@ -1,4 +1,5 @@
 // States of a node (design, section 3), and the binding of the vote file to its disk (rule 9).
+#include <algorithm>
 #include <string_view>
 #include <utility>
 
@@ -30,8 +31,11 @@ std::string Disagreement(const Marker& marker, const Durable& durable) {
   if (!known) return "the vote file knows no register, so it is older than the cluster";
   for (const auto& written : {durable.committed, durable.accepted}) {
     if (!written) continue;
-    if (written->value->cluster_id != marker.cluster_id ||
-        written->value->system_identifier != marker.system_identifier)
+    // A forced recovery may have stopped between its two files.
+    const auto& former = written->value->former_clusters;
+    const bool ours = written->value->cluster_id == marker.cluster_id ||
+                      std::find(former.begin(), former.end(), marker.cluster_id) != former.end();
+    if (!ours || written->value->system_identifier != marker.system_identifier)
       return "the file orchestra/cluster and the vote file name different clusters";
   }
   return "";
@@ -147,6 +151,9 @@ BootDecision DecideBoot(const Surroundings& found) {
   if (wrong.empty()) wrong = Disagreement(*marker, durable);
   if (wrong.empty() && !durable.expelled.empty()) return Expelled(*marker, durable.expelled);
   if (!wrong.empty()) return Quarantine(marker, wrong);
+  const bool forced =
+      durable.committed && durable.committed->value->cluster_id != marker->cluster_id;
+  if (forced) return FromVote(std::move(durable), found);
   return Configured(std::move(durable), std::move(marker), found);
 }
 

@@ -191,6 +191,7 @@ void Machine::OnObserved(const LocalView& view) {
   const bool telling = Telling(s_.view.status, view.status);
   const LocalView before = std::exchange(s_.view, view);
   s_.view.status.promised = s_.durable.promised;
+  s_.view.status.accepted = AcceptedWrite();
   s_.view.status.suspect = s_.suspect;
   if (!Configured()) return;
   if (s_.peers.size() < kMaxMembers || s_.peers.contains(Me())) {
@@ -198,7 +199,7 @@ void Machine::OnObserved(const LocalView& view) {
     mine.status = s_.view.status;
     mine.status_at = now_;
   }
-  if (telling) {
+  if (telling && !s_.suspect) {
     s_.status_sent = now_;
     SendMembers(Status{s_.view.status});
   }
@@ -269,7 +270,6 @@ void Machine::OnMessage(const Envelope& envelope) {
 
 void Machine::On(NodeId from, const Status& m) {
   if (!Configured()) return;
-  if (m.status.suspect) return;
   PeerView& peer = s_.peers[from];  // bounded: only members are admitted
   peer.status = m.status;
   peer.status_at = now_;

@@ -183,6 +183,7 @@ struct State {
   std::set<NodeId> vouched;     // other voters that remember nothing newer of this node
   std::string suspect_problem;  // what stands against it
   std::map<NodeId, Instant> refusal_sent;
+  Instant remembered_at{};
 
   // an operator's command, or the primary's own request
   std::optional<Asking> command, request;

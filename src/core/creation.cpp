@@ -9,6 +9,11 @@
 
 namespace orchestra {
 
+// Only a standby becomes a member of a cluster that it did not form; a witness has no server.
+bool Machine::FitsKind(MemberKind kind) const {
+  return s_.view.status.db == (kind == MemberKind::kWitness ? DbState::kNone : DbState::kStandby);
+}
+
 bool Machine::NamesMe(const Member& member) const {
   return s_.introduced && member.name == s_.introduced->self.name &&
          member.peer == s_.introduced->self.peer && member.server == s_.introduced->self.server;
@@ -81,11 +86,11 @@ void Machine::On(NodeId from, const Create& m) {
   if (s_.phase == Phase::kConfigured || s_.phase == Phase::kQuarantined || !s_.introduced) return;
   const RegisterValue& value = *m.written.value;
   if (value.system_identifier != s_.introduced->identity.system_identifier) return;
-  if (m.written.write.ballot.node != from || s_.view.status.db != DbState::kStandby) return;
+  if (m.written.write.ballot.node != from) return;
   const Member* me = nullptr;
   for (const Member& member : value.members)
     if (NamesMe(member)) me = &member;
-  if (!me) return;
+  if (!me || !FitsKind(me->kind)) return;
   const bool same = s_.phase == Phase::kPending && s_.durable.accepted == m.written;
   if (!same) {
     Durable& d = Write();
@@ -110,7 +115,7 @@ void Machine::JoinTick() {
   if (Since(now_, s_.join_answered) > std::chrono::seconds(5)) s_.join_problem.clear();
   const bool clone = s_.phase == Phase::kQuarantined && s_.marker && !s_.expelled;
   if (s_.phase == Phase::kQuarantined && !clone) return;
-  if (s_.view.status.db != DbState::kStandby) return;
+  if (!FitsKind(s_.introduced->self.kind)) return;
   if (Since(now_, s_.join_sent) < std::chrono::seconds(1)) return;
   s_.join_sent = now_;
   Send(kNoNode, Join{s_.introduced->self, s_.introduced->identity.system_identifier,
@@ -130,7 +135,6 @@ void Machine::On(NodeId, const Join& m) {
   next.version.value++;
   Member member = m.wanted;
   member.voter = member.sync_candidate = false;
-  member.kind = MemberKind::kData;
   member.incarnation = m.incarnation;
   if (const Member* namesake = FindMember(value, m.wanted.name)) {
     if (!MayReplace(*namesake, m)) return Decline(m);
@@ -157,7 +161,7 @@ bool Machine::MayReplace(const Member& namesake, const Join& m) const {
                      Since(now_, *it->second.status_at) < kIncumbentLives;
   return namesake.incarnation != m.incarnation && !HasVote(value, namesake.id) && !alive &&
          namesake.id != value.primary && namesake.peer == m.wanted.peer &&
-         namesake.server == m.wanted.server && namesake.kind == MemberKind::kData;
+         namesake.server == m.wanted.server && namesake.kind == m.wanted.kind;
 }
 
 // The register tells a node that it does not name why.
@@ -188,7 +192,7 @@ void Machine::BecomeMember(const Written& w) {
   if (!s_.introduced || s_.expelled) return;
   s_.join_problem = JoinProblem(*w.value);
   s_.join_answered = now_;
-  if (s_.view.status.db != DbState::kStandby) return;
+  if (!FitsKind(s_.introduced->self.kind)) return;
   if (!s_.join_problem.empty()) return;
   for (const Member& member : w.value->members) {
     if (!NamesMe(member) || HasVote(*w.value, member.id)) continue;

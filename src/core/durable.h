@@ -31,7 +31,8 @@ struct PeerMemory {
   NodeId node;
   Incarnation incarnation;
   BootCount boot;
-  Ballot ballot;  // highest that it promised or led, as far as this node heard
+  Ballot ballot;     // highest that it promised, as it said itself
+  WriteId accepted;  // newest that it accepted, likewise
   friend bool operator==(const PeerMemory&, const PeerMemory&) = default;
 };
 

@@ -127,6 +127,7 @@ void Fields(auto& io, Of<NodeStatus> auto& v) {
   io(v.fenced);
   io(v.suspect);
   io(v.promised);
+  io(v.accepted);
   io.Text(v.slot, kMaxNameBytes);
   io.Text(v.version, kMaxNameBytes);
   io.Text(v.problem, kMaxProblemBytes);
@@ -232,6 +233,7 @@ void Fields(auto& io, Of<Recalled> auto& v) {
   io(v.incarnation);
   io(v.boot);
   io(v.ballot);
+  io(v.accepted);
   io(v.alive);
 }
 void Fields(auto& io, Of<Status> auto& v) { io(v.status); }
@@ -269,6 +271,7 @@ void Fields(auto& io, Of<PeerMemory> auto& v) {
   io(v.incarnation);
   io(v.boot);
   io(v.ballot);
+  io(v.accepted);
 }
 void Fields(auto& io, Of<Durable> auto& v) {
   io(v.identity);

@@ -9,6 +9,9 @@ namespace orchestra {
 namespace {
 
 constexpr Micros kTellEvery = std::chrono::seconds(1);
+// Starts that a confirmed copy is ahead of the disk that it was copied from, so that the other one
+// is recognised as the older however often it is started.
+constexpr std::uint64_t kConfirmedAhead = 1u << 20;
 
 }  // namespace
 
@@ -35,7 +38,7 @@ void Machine::TellOlder(NodeId node, const PeerMemory& memory) {
   auto [told, first] = s_.refusal_sent.try_emplace(node, now_);
   if (!first && Since(now_, told->second) < kTellEvery) return;
   told->second = now_;
-  Send(node, Recalled{0, memory.incarnation, memory.boot, memory.ballot, true});
+  Send(node, Recalled{0, memory.incarnation, memory.boot, memory.ballot, memory.accepted, true});
 }
 
 void Machine::TellForeign(NodeId node) {
@@ -64,17 +67,32 @@ bool Machine::Trusted(const Received& received) {
   const bool foreign =
       member.incarnation != Incarnation{} && member.incarnation != received.incarnation;
   if (foreign) return TellForeign(from), std::holds_alternative<Commit>(message);
-  PeerMemory seen{from, received.incarnation, received.boot, Ballot{}};
-  const PeerMemory* memory = MemoryOf(from);
   const auto* status = std::get_if<Status>(&message);
-  if (status) seen.ballot = status->status.promised;
+  if (status && status->status.suspect) return false;
+  PeerMemory seen{from, received.incarnation, received.boot, Ballot{}, WriteId{}};
+  if (status) {
+    seen.ballot = status->status.promised;
+    seen.accepted = status->status.accepted;
+  }
+  const PeerMemory* memory = MemoryOf(from);
   if (!memory || memory->incarnation != received.incarnation) return Remember(seen), true;
-  const bool rolled_back =
-      received.boot > memory->boot && status && status->status.promised < memory->ballot;
-  if (received.boot < memory->boot || rolled_back) return TellOlder(from, *memory), false;
-  seen.ballot = std::max(seen.ballot, memory->ballot);
-  if (received.boot > memory->boot || seen.ballot > memory->ballot) Remember(seen);
+  const bool older = status && (seen.ballot < memory->ballot || seen.accepted < memory->accepted);
+  if (received.boot < memory->boot || older) return TellOlder(from, *memory), false;
+  // Of a new start nothing counts before it said what it remembers, but what was committed.
+  if (received.boot > memory->boot && !status) return std::holds_alternative<Commit>(message);
+  if (status && Newer(seen, *memory)) {
+    Remember(seen);
+    s_.remembered_at = now_;
+  }
   return true;
+}
+
+// Worth a write? A new start is; what it promised and accepted only now and then, for it will say
+// so again soon.
+bool Machine::Newer(const PeerMemory& seen, const PeerMemory& memory) const {
+  if (seen.boot > memory.boot) return true;
+  const bool more = seen.ballot > memory.ballot || seen.accepted > memory.accepted;
+  return more && Since(now_, s_.remembered_at) >= kTellEvery;
 }
 
 // ---------------------------------------------------------------- a suspect
@@ -96,14 +114,17 @@ void Machine::RecallTick() {
 
 void Machine::On(NodeId from, const Recall& m) {
   if (!Configured() || (s_.suspect && s_.moved)) return;
+  // Who has just started does not know yet who else is alive.
+  if (Since(now_, s_.started) < kIncumbentLives) return;
   const PeerMemory* memory = MemoryOf(from);
   auto it = s_.peers.find(from);
   const bool alive = it != s_.peers.end() && it->second.status_at &&
                      Since(now_, *it->second.status_at) < kIncumbentLives;
   if (memory)
-    Send(from, Recalled{m.nonce, memory->incarnation, memory->boot, memory->ballot, alive});
+    Send(from, Recalled{m.nonce, memory->incarnation, memory->boot, memory->ballot,
+                        memory->accepted, alive});
   else
-    Send(from, Recalled{m.nonce, Incarnation{}, BootCount{}, Ballot{}, alive});
+    Send(from, Recalled{m.nonce, Incarnation{}, BootCount{}, Ballot{}, WriteId{}, alive});
 }
 
 void Machine::On(NodeId from, const Recalled& m) {
@@ -112,7 +133,7 @@ void Machine::On(NodeId from, const Recalled& m) {
   if (!value || !HasVote(*value, from)) return;
   const Durable& d = s_.durable;
   const bool same = m.incarnation == d.identity.incarnation;
-  if (same && (m.boot > d.boot_count || m.ballot > d.promised))
+  if (same && (m.boot > d.boot_count || m.ballot > d.promised || m.accepted > AcceptedWrite()))
     return Expel("its disk is older than what " + Name(from) +
                  " has seen of it: it was rolled back, or is not the newest copy");
   if (!s_.suspect || m.nonce != s_.recall_nonce) return;
@@ -132,7 +153,9 @@ void Machine::Confirm(const std::string& by) {
   if (!s_.suspect || !s_.introduced) return;
   s_.suspect = false;
   s_.suspect_problem.clear();
-  Identity& identity = Write().identity;
+  Durable& d = Write();
+  d.boot_count.value += kConfirmedAhead;
+  Identity& identity = d.identity;
   identity.machine = s_.introduced->identity.machine;
   identity.device = s_.introduced->identity.device;
   ResetElectionTimer();

@@ -130,6 +130,7 @@ class Machine {
   // identity.cpp
   bool Trusted(const Received& received);
   void Remember(const PeerMemory& seen);
+  bool Newer(const PeerMemory& seen, const PeerMemory& memory) const;
   const PeerMemory* MemoryOf(NodeId node) const;
   void TellOlder(NodeId node, const PeerMemory& memory);
   void TellForeign(NodeId node);
@@ -144,6 +145,7 @@ class Machine {
   void JoinTick();
   void BecomeMember(const Written& written);
   bool NamesMe(const Member& member) const;
+  bool FitsKind(MemberKind kind) const;
   void Decline(const Join& m);
   bool MayReplace(const Member& namesake, const Join& m) const;
   std::string JoinProblem(const RegisterValue& value) const;
@@ -153,6 +155,9 @@ class Machine {
   const RegisterValue* Value() const;        // committed, else accepted, else null
   const RegisterValue* NewestValue() const;  // the newest of both: whose votes to ask for (rule 7)
   bool AmVoter() const;
+  WriteId AcceptedWrite() const {
+    return s_.durable.accepted ? s_.durable.accepted->write : WriteId{};
+  }
   bool Quorum(const RegisterValue& value, const std::set<NodeId>& nodes) const {
     return HasQuorum(value, nodes, policy_.joint_quorums);
   }

@@ -189,6 +189,7 @@ struct Recalled {
   Incarnation incarnation;
   BootCount boot;
   Ballot ballot;
+  WriteId accepted;
   bool alive = false;  // somebody who is not suspect speaks in the addressee's name
   friend bool operator==(const Recalled&, const Recalled&) = default;
 };

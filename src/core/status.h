@@ -57,6 +57,7 @@ struct NodeStatus {
   EpochId fenced;                             // durable fence of this node; zero: never
   bool suspect = false;                       // does not vote, see core/durable.h
   Ballot promised;                            // durable, of this node
+  WriteId accepted;                           // likewise
   std::string slot;                           // primary_slot_name, empty: none
   std::string version;                        // of orchestra
   std::string problem;  // first thing a human should know; at most kMaxProblemBytes

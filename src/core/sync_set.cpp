@@ -80,6 +80,8 @@ SyncSet Machine::WantedSync() const {
 }
 
 void Machine::TakeSetting(const SyncSet& setting) {
+  // The old one stays in force for a while.
+  if (!Compatible(s_.setting, CommittedValue(s_)->sync)) s_.setting_proven = false;
   s_.setting = setting;
   s_.setting_generation = (s_.durable.boot_count.value << 32) + ++s_.settings_made;
   s_.setting_effective = false;

@@ -27,6 +27,9 @@ TEST(Identity, AnOlderStartIsNotHeardAndIsToldSo) {
   EXPECT_EQ(node.Sent<Recalled>(3).value().boot, BootCount{5});
   EXPECT_FALSE(node.last.persist);
   node.From(3, Prepare{kHigh}, 6);
+  EXPECT_FALSE(node.Sent<Promise>(3)) << "a new start first says what it remembers";
+  node.From(3, Status{}, 6);
+  node.From(3, Prepare{kHigh}, 6);
   EXPECT_TRUE(node.Sent<Promise>(3));
 }
 
@@ -45,10 +48,16 @@ TEST(Identity, ALowerBallotAfterARestartIsARollBack) {
   status.promised = kHigh;
   node.From(3, Status{status}, 5);
   status.promised = Ballot{8, NodeId{3}};
-  node.From(3, Status{status}, 5);
-  EXPECT_FALSE(node.Sent<Recalled>(3)) << "of the same start: it comes late";
   node.From(3, Status{status}, 6);
   EXPECT_EQ(node.Sent<Recalled>(3).value().ballot, kHigh);
+  EXPECT_FALSE(node.last.persist);
+  status.promised = kHigh;
+  status.accepted = {kHigh, Version{4}};
+  node.From(3, Status{status}, 6);
+  node.Pass(seconds(2));
+  status.accepted = {kHigh, Version{3}};
+  node.From(3, Status{status}, 7);
+  EXPECT_EQ(node.Sent<Recalled>(3).value().accepted, (WriteId{kHigh, Version{4}}));
 }
 
 TEST(Identity, AnotherDiskDoesNotSpeakForAMember) {
@@ -62,14 +71,18 @@ TEST(Identity, WhoIsOlderThanItsPeersRememberIsExpelled) {
     const char* name;
     std::uint64_t incarnation, boot;
     Ballot ballot;
+    WriteId accepted;
     bool expelled;
   };
   for (const Case& c :
-       {Case{"as remembered", 2, 2, {}, false}, Case{"newer start", 2, 3, {}, true},
-        Case{"higher ballot", 2, 2, kHigh, true}, Case{"another copy", 8, 9, kHigh, false},
-        Case{"late news", 2, 1, {}, false}}) {
+       {Case{"as remembered", 2, 2, {}, {}, false}, Case{"newer start", 2, 3, {}, {}, true},
+        Case{"higher ballot", 2, 2, kHigh, {}, true},
+        Case{"newer write", 2, 2, {}, {kHigh, Version{2}}, true},
+        Case{"another copy", 8, 9, kHigh, {}, false}, Case{"late news", 2, 1, {}, {}, false}}) {
     Heard node;
-    node.From(3, Recalled{0, Incarnation{c.incarnation}, BootCount{c.boot}, c.ballot, true}, 1);
+    node.From(
+        3, Recalled{0, Incarnation{c.incarnation}, BootCount{c.boot}, c.ballot, c.accepted, true},
+        1);
     EXPECT_EQ(node.state.phase == Phase::kQuarantined, c.expelled) << c.name;
     EXPECT_EQ(!node.state.durable.expelled.empty(), c.expelled) << c.name;
     if (!c.expelled) continue;
@@ -103,7 +116,7 @@ class Suspect : public Node {
     Tick();
   }
   void Answers(std::uint16_t from, BootCount boot, bool alive) {
-    Hear(from, Recalled{nonce(), Incarnation{2}, boot, Ballot{}, alive});
+    Hear(from, Recalled{nonce(), Incarnation{2}, boot, Ballot{}, WriteId{}, alive});
   }
   std::uint64_t nonce() const { return state.recall_nonce; }
 };
@@ -136,6 +149,7 @@ TEST(Suspect, AnswersAnotherOneOnlyOnItsOwnMachine) {
   for (const bool moved : {false, true}) {
     Suspect node;
     node.state.moved = moved;
+    node.Pass(seconds(10));
     node.Hear(3, Recall{17});
     EXPECT_EQ(node.Sent<Recalled>(3).has_value(), !moved);
   }
@@ -159,6 +173,13 @@ TEST(Suspect, AnOperatorMayVouch) {
   node.Do(ConfirmIdentity{5});
   EXPECT_FALSE(node.state.suspect);
   EXPECT_EQ(node.state.answer.value().id, 5u);
+}
+
+TEST(Suspect, IsFarAheadOfTheOtherCopyOnceConfirmed) {
+  Suspect node;
+  const BootCount before = node.state.durable.boot_count;
+  for (const std::uint16_t from : {1, 3}) node.Answers(from, BootCount{1}, false);
+  EXPECT_GT(node.state.durable.boot_count.value, before.value + 1000);
 }
 
 TEST(Suspect, IsNotBelievedAndNoNewsAboutTheOneItNames) {

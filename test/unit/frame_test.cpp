@@ -80,9 +80,12 @@ TEST(Frame, OnlyAnUnderstoodProtocolIsRead) {
     std::uint16_t min, max;
     std::optional<FrameError> error;
   };
-  for (const Case& c : {Case{1, 1, std::nullopt}, Case{1, 9, std::nullopt},
-                        Case{0, 1, std::nullopt}, Case{2, 9, FrameError::kBadVersion},
-                        Case{0, 0, FrameError::kBadVersion}, Case{9, 1, FrameError::kBadVersion}}) {
+  constexpr std::uint16_t kOurs = kProtocolMax;
+  for (const Case& c : {Case{kOurs, kOurs, std::nullopt}, Case{kOurs, 9, std::nullopt},
+                        Case{0, kOurs, std::nullopt}, Case{kOurs + 1, 9, FrameError::kBadVersion},
+                        Case{0, 0, FrameError::kBadVersion},
+                        Case{kProtocolMin - 1, kProtocolMin - 1, FrameError::kBadVersion},
+                        Case{9, 1, FrameError::kBadVersion}}) {
     FrameHeader header = samples::Header();
     header.protocol_min = c.min;
     header.protocol_max = c.max;
