@@ -13,10 +13,11 @@ constexpr std::uint64_t kOwn = std::uint64_t{1} << 63;  // ids that no command h
 }  // namespace
 
 void Machine::SendRequest(Asking& asking, Version base) {
+  if (!asking.asked_at) asking.epoch = CommittedValue(s_)->epoch;
   asking.asked_at = now_;
   const NodeId coordinator = s_.coordinator == kNoNode ? Me() : s_.coordinator;
-  Send(coordinator, Request{asking.id, CommittedValue(s_)->epoch, base, s_.durable.boot_count,
-                            asking.change, s_.heartbeat_newest.first, s_.heartbeat_newest.second});
+  Send(coordinator, Request{asking.id, asking.epoch, base, s_.durable.boot_count, asking.change,
+                            s_.heartbeat_newest.first, s_.heartbeat_newest.second});
 }
 
 // ---------------------------------------------------------------- the primary's own

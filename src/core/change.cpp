@@ -39,6 +39,7 @@ Outcome Apply(const RegisterValue& value, const Request& request, const Activate
   next.active = true;
   next.timeline = change.timeline;
   next.target_branch.reset();
+  next.basis = Basis{};  // an active epoch is its own
   next.primary_boot = request.boot;
   if (next.lineage.empty() || next.lineage.back().timeline != change.timeline) {
     next.lineage.push_back({change.timeline, value.epoch});
@@ -79,6 +80,17 @@ Outcome Apply(const RegisterValue& value, const Request& /*request*/, const Chan
     return Later("another change of voters is not final yet");
   }
   if (wanted == VotersOf(value)) return value;
+  if (wanted.size() > 1) {  // who leaves must not be the one that commits are counted on
+    RegisterValue next = Next(value);
+    bool counted = false;
+    for (Member& member : next.members) {
+      if (!member.voter || std::binary_search(wanted.begin(), wanted.end(), member.id)) continue;
+      counted |= value.sync.Has(member.id) || BasisOf(value).sync.Has(member.id);
+      member.sync_candidate = false;
+    }
+    if (counted && next.members != value.members) return next;
+    if (counted) return Later("commits are still counted on a node that is to lose its vote");
+  }
   RegisterValue next = Next(value);
   next.voters_prev = VotersOf(value);
   next.voters_since = next.version;
@@ -114,10 +126,11 @@ Outcome Apply(const RegisterValue& value, const Request& /*request*/, const Remo
   if (node == value.primary) return No("it is the primary");
   if (member->sync_candidate) return No("it may be counted for commits: end that first");
   const Basis basis = BasisOf(value);
-  if (value.sync.Has(node) || basis.sync.Has(node) || value.basis.sync.Has(node) ||
-      node == basis.primary || node == value.basis.primary)
+  if (value.sync.Has(node) || basis.sync.Has(node) || node == basis.primary)
     return Later("commits are still counted on it");
   RegisterValue next = Next(value);
+  if (next.active) next.basis = Basis{};
+  next.highest_id = std::max(next.highest_id, next.members.back().id.value);
   std::erase_if(next.members, [node](const Member& each) { return each.id == node; });
   return next;
 }
@@ -160,6 +173,14 @@ std::string NamesOf(const RegisterValue& value, const std::vector<NodeId>& nodes
 }
 
 }  // namespace
+
+bool IsWhole(const RegisterValue& next, const Change& change) {
+  const auto* voters = std::get_if<ChangeVoters>(&change);
+  if (!voters) return true;
+  std::vector<NodeId> wanted = voters->voters;
+  std::sort(wanted.begin(), wanted.end());
+  return VotersOf(next) == wanted;
+}
 
 bool IsPrimarysOwn(const Change& change) {
   return std::holds_alternative<Activate>(change) || std::holds_alternative<NoteStart>(change) ||

@@ -23,6 +23,10 @@ std::variant<RegisterValue, Refusal> Changed(const RegisterValue& value, NodeId 
 // "voters n1, n2, n3", for logs.
 std::string TextOf(const RegisterValue& value, const Change& change);
 
+// False: `next` is only a step on the way to `change`, which is to be asked for again. (Who loses
+// its vote is first counted for commits no more.)
+bool IsWhole(const RegisterValue& next, const Change& change);
+
 // True for what only the primary may ask.
 bool IsPrimarysOwn(const Change& change);
 

@@ -117,6 +117,7 @@ State Boot(const BootDecision& decision, Instant now, std::uint64_t seed, const 
         policy.longest_ttl_held || !value ? s.durable.max_ttl_granted_ms : value->lease_ttl_ms;
     const Timers t = TimersFor(ttl_ms, drift, Policy{});
     s.hold_until = now + t.hold_off;  // rule 3
+    if (value) s.newest_epoch_seen = value->epoch;
     const auto span = static_cast<std::uint64_t>((t.election_max - t.election_min).count()) + 1;
     s.election_at = now + t.election_min + Micros{static_cast<Micros::rep>(s.random % span)};
   }
@@ -151,7 +152,7 @@ void Machine::Handle(const Event& event) {
         if constexpr (std::is_same_v<E, ForceRecovery>) Force(e);
         if constexpr (std::is_same_v<E, ConfirmIdentity>) {
           Confirm("an operator");
-          s_.answer = CommandAnswer{e.id, true, "this node votes"};
+          s_.answer = CommandAnswer{e.id, !s_.suspect, s_.suspect ? "not introduced yet" : ""};
         }
       },
       event);
@@ -259,9 +260,14 @@ void Machine::OnReceived(const Received& received) {
   if (!commit || !Configured()) return;
   const RegisterValue& theirs = *commit->written.value;
   if (std::find(theirs.former_clusters.begin(), theirs.former_clusters.end(),
-                Value()->cluster_id) != theirs.former_clusters.end())
-    Expel("a forced recovery on " + NameOf(theirs, theirs.primary) + " ended the cluster that " +
-          "this node belongs to");
+                Value()->cluster_id) == theirs.former_clusters.end())
+    return;
+  // Whoever forced it was cut off from a majority that is well: that one stays.
+  if (s_.coordinator != kNoNode && s_.heartbeat_heard &&
+      Since(now_, *s_.heartbeat_heard) < T().election_max)
+    return TellForeign(received.envelope.from);
+  Expel("a forced recovery on " + NameOf(theirs, theirs.primary) + " ended the cluster that " +
+        "this node belongs to");
 }
 
 void Machine::OnMessage(const Envelope& envelope) {

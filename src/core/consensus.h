@@ -110,6 +110,7 @@ struct Asking {
   Instant since{};  // of a primary's own: unanswered since
   std::optional<Instant> asked_at;
   Instant until{};      // of a Command: the end of its patience
+  EpochId epoch;        // in which it was first asked
   Version base;         // of a primary's own: the version that it is about
   std::string held_up;  // of a Command: why not yet, as the coordinator said
 };

@@ -40,7 +40,7 @@ void Machine::ProposalCommitted() {
   const bool new_epoch = !old || old->epoch != s_.proposal->value->epoch;
   s_.proposal_committed = true;
   s_.commit_seq = s_.heartbeat_seq + 1;
-  s_.joint_since.reset();
+  if (!old || old->voters_since != s_.proposal->value->voters_since) s_.joint_since.reset();
   if (new_epoch) {  // rule 8: the time without a lease counts from the commit of the epoch
     s_.leased_at = now_;
     s_.lease_lapsed = false;
@@ -101,13 +101,19 @@ void Machine::On(NodeId from, const Request& m) {
   const bool own = IsPrimarysOwn(m.change);
   if (!own && s_.failover.stage != Failover::Stage::kNone)
     return Answer(from, m.id, Verdict::kMoved, "a failover is under way");
+  const auto* failover = std::get_if<StartFailover>(&m.change);
+  if (failover && m.epoch != value.epoch) {  // its first answer was lost, or somebody was faster
+    const bool done = failover->target == kNoNode || failover->target == value.primary;
+    return Answer(from, m.id, done ? Verdict::kDone : Verdict::kRefused,
+                  "the primary has changed meanwhile");
+  }
   auto outcome = Changed(value, from, m);
   if (const auto* refusal = std::get_if<Refusal>(&outcome))
     return Answer(from, m.id, refusal->verdict, refusal->reason);
   RegisterValue& next = std::get<RegisterValue>(outcome);
   if (std::string unwise = Unwise(m.change); !unwise.empty())
     return Answer(from, m.id, Verdict::kMoved, unwise);
-  if (const auto* failover = std::get_if<StartFailover>(&m.change)) {
+  if (failover) {
     BeginFailover("ByCall", "asked for on " + Name(from));
     s_.failover.wanted = failover->target;
     return Answer(from, m.id, Verdict::kDone, "");
@@ -119,7 +125,9 @@ void Machine::On(NodeId from, const Request& m) {
          "version " + std::to_string(next.version.value));
   if (const auto* removed = std::get_if<RemoveMember>(&m.change))
     s_.farewell = {FindMember(value, removed->node)->peer, 10};
+  const bool whole = IsWhole(next, m.change);
   Propose(std::move(next));
+  if (!whole) return;  // it is asked for again
   // Unless it was committed at once (a lone voter).
   if (s_.proposal_committed) return Answer(from, m.id, Verdict::kDone, "");
   if (s_.owed.size() < kMaxMembers) s_.owed.push_back({from, m.id, s_.proposal->write});

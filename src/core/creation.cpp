@@ -159,8 +159,10 @@ bool Machine::MayReplace(const Member& namesake, const Join& m) const {
   auto it = s_.peers.find(namesake.id);
   const bool alive = it != s_.peers.end() && it->second.status_at &&
                      Since(now_, *it->second.status_at) < kIncumbentLives;
-  return namesake.incarnation != m.incarnation && !HasVote(value, namesake.id) && !alive &&
-         namesake.id != value.primary && namesake.peer == m.wanted.peer &&
+  const bool counted = value.sync.Has(namesake.id) || BasisOf(value).sync.Has(namesake.id) ||
+                       HasVote(value, namesake.id) || namesake.id == value.primary;
+  return namesake.incarnation != m.incarnation && !counted && !alive &&
+         Since(now_, s_.led_since) >= kIncumbentLives && namesake.peer == m.wanted.peer &&
          namesake.server == m.wanted.server && namesake.kind == m.wanted.kind;
 }
 

@@ -7,26 +7,28 @@ namespace {
 
 constexpr std::string_view kVoteMagic = "ORCHVOTE";
 constexpr std::string_view kMarkerMagic = "ORCHMARK";
-constexpr std::uint32_t kFormat = 2;  // of both files
+constexpr std::uint32_t kVoteFormat = 2;
+constexpr std::uint32_t kMarkerFormat = 1;
 
 template <class T>
-std::string EncodeFile(std::string_view magic, const T& value) {
+std::string EncodeFile(std::string_view magic, std::uint32_t format, const T& value) {
   Writer out;
   out.Raw(magic);
-  out(kFormat);
+  out(format);
   out(value);
   return Seal(out.Take());
 }
 
 template <class T>
-std::variant<T, std::string> DecodeFile(std::string_view magic, std::string_view bytes) {
+std::variant<T, std::string> DecodeFile(std::string_view magic, std::uint32_t known,
+                                        std::string_view bytes) {
   if (!bytes.starts_with(magic)) return "it does not begin with " + std::string(magic);
   const auto unsealed = Unseal(bytes);
   if (!unsealed) return std::string("its checksum does not match its content");
   Reader in(unsealed->substr(magic.size()));
   std::uint32_t format = 0;
   in(format);
-  if (in.ok() && format != kFormat)
+  if (in.ok() && format != known)
     return "its format " + std::to_string(format) + " is unknown to this version of orchestra";
   T value{};
   in(value);
@@ -36,16 +38,20 @@ std::variant<T, std::string> DecodeFile(std::string_view magic, std::string_view
 
 }  // namespace
 
-std::string EncodeDurable(const Durable& durable) { return EncodeFile(kVoteMagic, durable); }
-
-std::variant<Durable, std::string> DecodeDurable(std::string_view bytes) {
-  return DecodeFile<Durable>(kVoteMagic, bytes);
+std::string EncodeDurable(const Durable& durable) {
+  return EncodeFile(kVoteMagic, kVoteFormat, durable);
 }
 
-std::string EncodeMarker(const Marker& marker) { return EncodeFile(kMarkerMagic, marker); }
+std::variant<Durable, std::string> DecodeDurable(std::string_view bytes) {
+  return DecodeFile<Durable>(kVoteMagic, kVoteFormat, bytes);
+}
+
+std::string EncodeMarker(const Marker& marker) {
+  return EncodeFile(kMarkerMagic, kMarkerFormat, marker);
+}
 
 std::variant<Marker, std::string> DecodeMarker(std::string_view bytes) {
-  return DecodeFile<Marker>(kMarkerMagic, bytes);
+  return DecodeFile<Marker>(kMarkerMagic, kMarkerFormat, bytes);
 }
 
 }  // namespace orchestra

@@ -40,7 +40,7 @@ Duties DutiesOf(const State& s, Instant now, const Policy& policy) {
   if (s.scan_running) d.scan = s.scan_seq;
   const RegisterValue* value = CommittedValue(s);
   if (!value) return d;
-  if (value->primary != Self(s) || s.durable.fenced >= value->epoch) return d;
+  if (value->primary != Self(s) || s.durable.fenced >= value->epoch || s.suspect) return d;
   const bool mine = s.durable.wrote_epoch == value->epoch;
   if (mine && !value->active && s.view.status.db == DbState::kStandby) d.promote = value->epoch;
   if (!mine || s.setting_generation == 0) return d;

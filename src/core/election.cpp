@@ -49,6 +49,8 @@ void Machine::Campaign(bool as_holder) {
   s_.prepared.clear();
   s_.ballot = {std::max(s_.durable.promised.round, s_.highest_round) + 1, Me()};
   ResetElectionTimer();
+  // A voter that was away may not know this one yet, nor newer voters.
+  if (s_.durable.committed) SendVoters(Commit{*s_.durable.committed, 0});
   SendVoters(PreVote{s_.ballot, as_holder});
 }
 
@@ -122,6 +124,7 @@ void Machine::Lead() {
   s_.failover = Failover{};
   s_.aftermath = Aftermath{};
   s_.led_since = s_.leased_at = now_;
+  s_.joint_since.reset();
   s_.lease_lapsed = false;
   s_.coordinator = Me();
   for (auto& [id, peer] : s_.peers) {

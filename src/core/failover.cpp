@@ -156,12 +156,17 @@ void Machine::Decide() {
     auto it = s_.peers.find(member.id);
     const bool alive = it != s_.peers.end() && it->second.heard_at &&
                        Since(now_, *it->second.heard_at) < 3 * T().heartbeat;
-    if (alive && !f.positions.contains(member.id)) awaited++;
+    const bool has_data = member.kind == MemberKind::kData;
+    if (alive && has_data && !f.positions.contains(member.id)) awaited++;
   }
   if (awaited > 0 && Since(now_, *f.enough_at) < 3 * T().heartbeat) return;
 
+  // What was acknowledged is on the old primary or on somebody that was counted. Another member may
+  // be ahead of them all; it rejoins.
   Lsn highest{};
-  for (const Counted& c : counted) highest = std::max(highest, c.end);
+  for (const Counted& c : counted)
+    if (IsVoter(value, c.node) || basis.sync.Has(c.node) || c.node == basis.primary)
+      highest = std::max(highest, c.end);
   const Counted* target = nullptr;
   for (const Counted& c : counted) {
     const bool far_enough = policy_.highest_target ? c.end == highest : true;
@@ -266,7 +271,9 @@ void Machine::AftermathTick() {
   }
   std::size_t waiting = 0;
   for (const Member& member : value.members) {
-    if (member.id == value.primary || a.repointed.contains(member.id)) continue;
+    if (member.id == value.primary || member.kind == MemberKind::kWitness ||
+        a.repointed.contains(member.id))
+      continue;
     const NodeStatus* s = status(member.id);
     const bool follows = a.promoted && s && s->receiver == ReceiverState::kStreaming &&
                          s->upstream == value.primary && s->timeline == primary->timeline;
@@ -284,7 +291,8 @@ void Machine::AftermathTick() {
   if (!a.activated || (waiting > 0 && !late)) return;
   std::string left;
   for (const Member& member : value.members)
-    if (member.id != value.primary && !a.repointed.contains(member.id)) {
+    if (member.id != value.primary && member.kind == MemberKind::kData &&
+        !a.repointed.contains(member.id)) {
       const NodeStatus* s = status(member.id);
       left += (left.empty() ? "" : ", ") + member.name +
               (s && !s->problem.empty() ? " (" + s->problem + ")" : "");

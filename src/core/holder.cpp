@@ -78,7 +78,7 @@ void Machine::On(NodeId from, const LeaseAck& m) {
   auto sent = s_.requests_sent.find(m.seq);
   if (!m.granted || sent == s_.requests_sent.end()) {
     // A voter that only gave a nonce grants the next request: ask soon, but not in a storm.
-    const Micros soon = T().renewal - std::chrono::milliseconds(20);
+    const Micros soon = std::max(Micros{0}, T().renewal - Micros{std::chrono::milliseconds(20)});
     if (!HoldsLease(s_, now_) && s_.lease_request_at.boottime > soon)
       s_.lease_request_at = s_.lease_request_at + -soon;
     return;
@@ -134,7 +134,8 @@ void Machine::ActivationTick() {
   const RegisterValue& value = *CommittedValue(s_);
   if (s_.request || !HoldsLease(s_, now_, policy_)) return;
   if (!value.active) {
-    if (policy_.activation && s_.barrier_passed && s_.setting_proven)
+    const bool known = s_.view.status.timeline != TimelineId{};
+    if (policy_.activation && s_.barrier_passed && s_.setting_proven && known)
       Ask(Activate{s_.view.status.timeline});
   } else if (value.primary_boot != s_.durable.boot_count && policy_.start_noted) {
     // Rule 6: what an earlier start of this worker asked for must not land any more.

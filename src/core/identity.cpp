@@ -23,6 +23,11 @@ const PeerMemory* Machine::MemoryOf(NodeId node) const {
 
 void Machine::Remember(const PeerMemory& seen) {
   std::vector<PeerMemory>& peers = Write().peers;
+  const RegisterValue* value = Value();
+  if (value)
+    std::erase_if(peers, [value](const PeerMemory& each) {
+      return FindMember(*value, each.node) == nullptr;
+    });
   const auto place =
       std::lower_bound(peers.begin(), peers.end(), seen.node,
                        [](const PeerMemory& memory, NodeId node) { return memory.node < node; });
@@ -108,8 +113,13 @@ void Machine::RecallTick() {
   }
   s_.recall_sent = now_;
   const RegisterValue* value = Value();
-  for (const Member& member : value->members)
-    if (HasVote(*value, member.id) && member.id != Me()) Send(member.id, Recall{s_.recall_nonce});
+  std::size_t others = 0;
+  for (const Member& member : value->members) {
+    if (!HasVote(*value, member.id) || member.id == Me()) continue;
+    others++;
+    Send(member.id, Recall{s_.recall_nonce});
+  }
+  if (others == 0 && !s_.moved) Confirm("its machine, which is the same: there is no other voter");
 }
 
 void Machine::On(NodeId from, const Recall& m) {
@@ -137,6 +147,10 @@ void Machine::On(NodeId from, const Recalled& m) {
     return Expel("its disk is older than what " + Name(from) +
                  " has seen of it: it was rolled back, or is not the newest copy");
   if (!s_.suspect || m.nonce != s_.recall_nonce) return;
+  if (m.incarnation != Incarnation{} && !same) {
+    s_.suspect_problem = Name(from) + " knows another node under its name";
+    return;
+  }
   if (m.alive) {
     s_.suspect_problem = Name(from) + " hears another node that speaks in this one's name";
     return;

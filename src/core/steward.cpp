@@ -28,6 +28,7 @@ int Machine::Rank(NodeId node, const NodeStatus& status) const {
 void Machine::HandOver() {
   const RegisterValue& value = *s_.proposal->value;
   const Timers t = T();
+  if (s_.proposal_committed && !HasVote(value, Me())) return Follow();  // it lost its vote
   if (!value.active || s_.failover.stage != Failover::Stage::kNone ||
       !s_.aftermath.recovery.empty() || !s_.proposal_committed)
     return;
@@ -68,6 +69,9 @@ std::string Machine::NotReady(NodeId node) const {
 
 // What speaks against a change that the register itself would allow, or empty.
 std::string Machine::Unwise(const Change& change) const {
+  const auto* failover = std::get_if<StartFailover>(&change);
+  if (failover && failover->target != kNoNode && NotReady(s_.proposal->value->primary).empty())
+    return NotReady(failover->target);
   const auto* voters = std::get_if<ChangeVoters>(&change);
   if (!voters) return "";
   for (const NodeId node : voters->voters) {

@@ -40,8 +40,9 @@ void Machine::OnProposal(NodeId from, const M& m, bool committed) {
   if (ballot > s_.durable.promised) Write().promised = ballot;
   if (s_.role != Role::kFollower && s_.ballot < ballot) Follow();
   s_.newest_epoch_seen = std::max(s_.newest_epoch_seen, w.value->epoch);
-  const bool fresh = std::pair(ballot, m.seq) > s_.heartbeat_newest;  // though perhaps relayed
-  if (fresh || !policy_.new_heartbeats_only) {
+  // Though perhaps relayed. Number 0 is news from a candidate and no sign of life.
+  const bool fresh = m.seq != 0 && std::pair(ballot, m.seq) > s_.heartbeat_newest;
+  if (fresh || (m.seq != 0 && !policy_.new_heartbeats_only)) {
     s_.heartbeat_newest = {ballot, m.seq};
     s_.heartbeat_heard = now_;
     s_.coordinator = ballot.node;
@@ -88,12 +89,17 @@ void Machine::Learn(const Written& w) {
     ResetElectionTimer();
     Tell(NoteKind::kConfigured, w.value->epoch, Me(), "cluster " + w.value->cluster_name);
   }
-  if (new_version) s_.request.reset();  // compare-and-set: it can no longer land
+  if (new_version) {
+    s_.request.reset();  // compare-and-set: it can no longer land
+    std::erase_if(s_.peers,
+                  [&w](const auto& peer) { return FindMember(*w.value, peer.first) == nullptr; });
+  }
   if (new_epoch) EnterEpoch(*w.value);
 }
 
 void Machine::EnterEpoch(const RegisterValue& value) {
   DropLease();
+  s_.request.reset();
   s_.lease_epoch = EpochId{};
   s_.requests_sent.clear();
   s_.barrier.reset();
@@ -151,7 +157,9 @@ void Machine::On(NodeId from, const LeaseRequest& m) {
   if (!policy_.echo_nonce) fresh = true;
   if (fresh) {
     s_.last_request = request;
-    s_.promise_until = Latest(s_.promise_until, now_ + t.promise_ttl);
+    // The answer tells the TTL of the accepted value, the timers follow the committed one.
+    const Micros promised = std::chrono::milliseconds(value.lease_ttl_ms);
+    s_.promise_until = Latest(s_.promise_until, now_ + std::max(t.promise_ttl, promised));
     if (s_.durable.max_ttl_granted_ms < value.lease_ttl_ms)
       Write().max_ttl_granted_ms = value.lease_ttl_ms;
   }

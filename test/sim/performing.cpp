@@ -158,9 +158,7 @@ LocalView World::ViewOf(const Node& n) const {
   LocalView view;
   NodeStatus& status = view.status;
   if (!n.has_data()) {
-    // The core makes a cluster only out of nodes that stream; a witness shows its kind afterwards.
-    const bool asked = n.state.phase == Phase::kUnconfigured || n.state.phase == Phase::kPending;
-    status.db = asked ? DbState::kStandby : DbState::kNone;
+    status.db = DbState::kNone;
     view.receiver_quiet = true;
     return view;
   }

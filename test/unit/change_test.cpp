@@ -127,8 +127,19 @@ INSTANTIATE_TEST_SUITE_P(
             [](const RegisterValue& v) {
               return VoterCount(v) == 5 && Counted(v, 9) && !Counted(v, 10);
             }},
-        Row{"a swap", ChangeVoters{Of({1, 2, 9})}, "", nullptr,
-            [](const RegisterValue& v) { return Votes(v, 9) && !Votes(v, 3) && !Counted(v, 3); }},
+        Row{"a swap: first the one that leaves is not counted", ChangeVoters{Of({1, 2, 9})}, "",
+            nullptr,
+            [](const RegisterValue& v) { return Votes(v, 3) && !Votes(v, 9) && !Counted(v, 3); }},
+        Row{"a swap: then the primary takes it out of S", ChangeVoters{Of({1, 2, 9})},
+            "still counted", [](RegisterValue& v) { v.members[2].sync_candidate = false; }, nullptr,
+            Verdict::kMoved},
+        Row{"a swap", ChangeVoters{Of({1, 2, 9})}, "",
+            [](RegisterValue& v) {
+              v.sync = {Of({1}), 1};
+            },
+            [](const RegisterValue& v) {
+              return Votes(v, 9) && Counted(v, 9) && !Votes(v, 3) && !Counted(v, 3);
+            }},
         Row{"the same", ChangeVoters{Of({3, 2, 1})}, ""},
         Row{"the same, under way", ChangeVoters{Of({3, 2, 1})}, "", Joint},
         Row{"another one under way", ChangeVoters{Of({2})}, "not final yet", Joint, nullptr,
@@ -203,6 +214,15 @@ INSTANTIATE_TEST_SUITE_P(
                     Row{"failover to a member", StartFailover{NodeId{9}}, "only a voter"},
                     Row{"failover to nobody", StartFailover{NodeId{8}}, "no such"}),
     [](const auto& row) { return "r" + std::to_string(row.index); });
+
+TEST(Whole, AStepOnTheWayIsNotTheChange) {
+  const RegisterValue value = Base();
+  const Change change = ChangeVoters{Of({2, 1, 9})};
+  EXPECT_FALSE(
+      IsWhole(std::get<RegisterValue>(Changed(value, kPrimary, Asks(value, change))), change));
+  EXPECT_TRUE(IsWhole(value, ChangeVoters{Of({3, 2, 1})}));
+  EXPECT_TRUE(IsWhole(value, NoteStart{}));
+}
 
 TEST(PrimarysOwn, IsComparedWithVersionEpochAskerAndStart) {
   const RegisterValue value = Base();
