@@ -80,6 +80,7 @@ Outcome Apply(const RegisterValue& value, const Request& /*request*/, const Chan
     return Later("another change of voters is not final yet");
   }
   if (wanted == VotersOf(value)) return value;
+  if (!value.active) return Later("the epoch is not active yet");
   if (wanted.size() > 1) {  // who leaves must not be the one that commits are counted on
     RegisterValue next = Next(value);
     bool counted = false;

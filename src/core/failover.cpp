@@ -161,12 +161,14 @@ void Machine::Decide() {
   }
   if (awaited > 0 && Since(now_, *f.enough_at) < 3 * T().heartbeat) return;
 
-  // What was acknowledged is on the old primary or on somebody that was counted. Another member may
-  // be ahead of them all; it rejoins.
+  // What was acknowledged is on enough of S, or on the old primary. Another member may be ahead of
+  // them all; it rejoins.
   Lsn highest{};
-  for (const Counted& c : counted)
-    if (IsVoter(value, c.node) || basis.sync.Has(c.node) || c.node == basis.primary)
+  for (const Counted& c : counted) {
+    const bool alone = c.node == basis.primary && of_s < need;
+    if (IsVoter(value, c.node) || basis.sync.Has(c.node) || alone)
       highest = std::max(highest, c.end);
+  }
   const Counted* target = nullptr;
   for (const Counted& c : counted) {
     const bool far_enough = policy_.highest_target ? c.end == highest : true;

@@ -132,6 +132,7 @@ bool World::RollBack(Node& n, Micros age, bool with_wal) {
     n.marker = image.marker;
     n.disk.votes = image.votes;
     if (with_wal) static_cast<DataDirectory&>(n.server) = image.data;
+    n.wal_lost |= with_wal;
     n.disk.images.clear();
     n.stated = n.vote;
     observer.RolledBack(n);

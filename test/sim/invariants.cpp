@@ -27,7 +27,7 @@ bool SameVotes(const RegisterValue& a, const RegisterValue& b) {
 }  // namespace
 
 void Observer::Fail(const std::string& invariant, const std::string& text) {
-  if (violation_) return;
+  if (violation_ || beyond_claims_) return;
   violation_ = Violation{invariant, text};
   world_.Trace(nullptr, invariant + " is violated: " + text);
 }
@@ -142,14 +142,16 @@ void Observer::CheckVoters(const RegisterValue& old, const RegisterValue& value)
   }
 }
 
-// Whatever a failover counts on from now on has every commit that clients were told of.
+// Whatever a failover counts on from now on has every commit that clients were told of. (A disk
+// that was rolled back had it; that it does not count is I14.)
 void Observer::CheckSync(const RegisterValue& old, const RegisterValue& value) {
   if (old.sync == value.sync || !old.active || value.durability == Durability::kAsync) return;
   if (last_decided_ == 0 || last_decided_in_ != value.epoch || value.sync.k == 0) return;
   const auto has = [&](NodeId id) {
     const NodeId address = world_.MachineOf(value, id).address;
     return std::any_of(world_.nodes.begin(), world_.nodes.end(), [&](const Node& node) {
-      return node.address == address && world_.wal.IsAncestor(last_decided_, node.server.flushed);
+      return node.address == address &&
+             (node.wal_lost || world_.wal.IsAncestor(last_decided_, node.server.flushed));
     });
   };
   const auto with = std::count_if(value.sync.nodes.begin(), value.sync.nodes.end(), has);

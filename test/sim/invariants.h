@@ -119,6 +119,7 @@ class Observer {
 
   World& world_;
   std::optional<Violation> violation_;
+  bool beyond_claims_ = false;
   std::map<std::pair<ClusterId, WriteId>, Vote> votes_;
   std::map<ClusterId, History> clusters_;
   ClusterId newest_cluster_;

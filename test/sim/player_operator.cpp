@@ -125,12 +125,16 @@ std::optional<Change> Player::Missing() const {
 // As at the creation, and one more node may fail.
 bool Player::Whole() {
   const RegisterValue* value = w_.observer.Newest();
-  return Well(w_) && w_.EveryStandbyStreams() && !Missing() && value->active &&
+  const bool spare = VoterCount(*value) > 1 && value->voters_prev.empty();
+  // With one standby in S, and commits that wait for it, that one must not fail.
+  const bool goes_on = value->sync.nodes.size() != 1 || value->on_no_sync == OnNoSync::kDegrade;
+  return Well(w_) && w_.EveryStandbyStreams() && !Missing() && value->active && spare && goes_on &&
          value->sync == FullSyncSet(*value, value->primary);
 }
 
 // An operator makes everything as it was at the beginning.
 Player::Result Player::Restore(const Act&) {
+  for (Node& n : w_.nodes) w_.AbandonAsking(n);
   Micros asked = Seconds(-1);
   const auto restored = [this, &asked] {
     const std::optional<Change> missing = Missing();

@@ -270,6 +270,8 @@ void World::BootWorker(Node& n) {
   const BootDecision decision = DecideBoot(SurroundingsOf(n));
   State fresh = Boot(decision, ClockOf(n), random.Next(), config.policy);
   n.state = State{};
+  if (fresh.phase == Phase::kQuarantined && tracing())
+    Trace(&n, "is quarantined: " + fresh.quarantine_reason);
   if (fresh.phase == Phase::kQuarantined) n.stated.reset();
   ScheduleTick(n);
   if (fresh.durable.boot_count != BootCount{}) {

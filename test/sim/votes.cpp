@@ -149,7 +149,6 @@ void Observer::Received(const Node& node, const orchestra::Received& received, c
     return since.contains(id) && !then.contains(id);
   };
   const bool counted =
-      (std::holds_alternative<PreVoteOk>(message) && joined(tally_.pre_votes, now.pre_votes)) ||
       (std::holds_alternative<Promise>(message) && joined(tally_.promises, now.promises)) ||
       (std::holds_alternative<Accepted>(message) && joined(tally_.acks, now.acks)) ||
       (std::holds_alternative<LeaseAck>(message) && joined(tally_.grants, now.grants)) ||
@@ -161,6 +160,8 @@ void Observer::Received(const Node& node, const orchestra::Received& received, c
                     ", though it was told of a newer state of that disk");
   } else {
     world_.coverage.outdated_counted++;
+    // No node that lives remembers what this disk has lost: outside of what is claimed.
+    beyond_claims_ = true;
   }
 }
 
@@ -171,7 +172,13 @@ bool Observer::ToldMore(const Node& node, const orchestra::Received& received,
   return received.boot < told->second.first || from.promised < told->second.second;
 }
 
-void Observer::RolledBack(const Node& node) { reports_.erase(node.vote->identity.node); }
+void Observer::RolledBack(const Node& node) {
+  reports_.erase(node.vote->identity.node);
+  // A lone voter asks nobody.
+  const RegisterValue* newest = Newest();
+  if (newest && VoterCount(*newest) == 1 && IsVoter(*newest, node.vote->identity.node))
+    beyond_claims_ = true;
+}
 
 void Observer::Cloned(const Node&) {}
 

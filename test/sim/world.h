@@ -57,6 +57,7 @@ struct Node {
   Incarnation incarnation;  // of the identity that this start of the worker would make
   MachineClock clock;
   bool up = false;
+  bool wal_lost = false;   // to a roll-back
   bool booted = false;     // the worker could store that it was started (rule 3)
   bool disk_lies = false;  // its next writes fail, for directed schedules
   std::uint64_t life = 0;  // of the consensus worker
