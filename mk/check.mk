@@ -12,7 +12,7 @@ check: deps ## every test there is, and one summary line
 	@$(SUBMAKE) -s -j2 root
 	@$(SUBMAKE) tap-tools
 	@$(SUBMAKE) faults-root
-	@$(check_suites) unit sim regress tap negative
+	@$(check_suites) unit sim regress tap negative model fuzz asan
 
 check-unit: deps ## unit tests of the core and the sockets
 	@$(SUBMAKE) cmake-build

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# check.sh SUITE...   (unit sim regress tap negative)
+# check.sh SUITE...   (unit sim regress tap negative model fuzz asan)
 # Runs the suites one after the other, prints what they print, counts their tests, and ends with
 # one line: "N passed, N failed, N skipped". A suite that fails without naming a failed test, or in
 # which nothing passed, counts as one failure more, so that a suite that does not run cannot look
@@ -30,6 +30,10 @@ run_negative() {
   ORCHESTRA_ROOT=$ORCHESTRA_FAULTS_ROOT tools/stage.sh tools/run_negative.sh
 }
 
+run_model() { tools/check_model.sh build/model; }
+run_fuzz() { tools/check_fuzz.sh; }
+run_asan() { tools/check_asan.sh; }
+
 # Each prints "passed failed skipped" of a suite's log.
 count_unit() {
   awk '/^ *[0-9]+\/[0-9]+ Test +#/ {
@@ -50,6 +54,12 @@ count_sim() {
   awk '/^[0-9]+ passed, [0-9]+ failed$/ {p += $1; f += $3} END {print p+0, f+0, 0}' "$1"
 }
 count_negative() { count_tap "$1"; }
+# These count for themselves; their last word is meant.
+count_model() {
+  awk '/^[0-9]+ passed, [0-9]+ failed$/ {p = $1; f = $3} END {print p+0, f+0, 0}' "$1"
+}
+count_fuzz() { count_model "$1"; }
+count_asan() { count_model "$1"; }
 
 passed=0 failed=0 skipped=0
 for suite; do
