@@ -73,6 +73,7 @@ struct Note {
 struct Duties {
   Phase phase = Phase::kUnconfigured;
   bool gated = false;  // commits need the lease below
+  bool mute = false;   // its WAL may be another branch: nobody may stream from here
   bool gate_open = false;
   Instant gate_until{};          // gate_open: closes by itself at this moment
   bool receiver_closed = false;  // no WAL may be received

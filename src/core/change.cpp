@@ -85,7 +85,11 @@ Outcome Apply(const RegisterValue& value, const Request& /*request*/, const Chan
     RegisterValue next = Next(value);
     bool counted = false;
     for (Member& member : next.members) {
-      if (!member.voter || std::binary_search(wanted.begin(), wanted.end(), member.id)) continue;
+      if (std::binary_search(wanted.begin(), wanted.end(), member.id)) {
+        member.sync_candidate |= !member.voter && member.kind == MemberKind::kData;
+        continue;  // never without anybody to count on
+      }
+      if (!member.voter) continue;
       counted |= value.sync.Has(member.id) || BasisOf(value).sync.Has(member.id);
       member.sync_candidate = false;
     }

@@ -101,7 +101,7 @@ State Boot(const BootDecision& decision, Instant now, std::uint64_t seed, const 
   s.quarantine_reason = decision.reason;
   s.marker = decision.marker;
   s.random = seed | 1;
-  s.started = s.led_since = s.leased_at = s.heartbeat_sent = s.status_sent = now;
+  s.started = s.led_since = s.leased_at = s.heartbeat_sent = now;
   s.suspect = decision.suspect && policy.suspect_is_mute;
   s.moved = decision.moved;
   s.expelled = decision.expelled;
@@ -193,6 +193,7 @@ void Machine::OnObserved(const LocalView& view) {
   const LocalView before = std::exchange(s_.view, view);
   s_.view.status.promised = s_.durable.promised;
   s_.view.status.accepted = AcceptedWrite();
+  s_.view.status.fenced = s_.durable.fenced;
   s_.view.status.suspect = s_.suspect;
   if (!Configured()) return;
   if (s_.peers.size() < kMaxMembers || s_.peers.contains(Me())) {

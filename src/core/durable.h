@@ -33,6 +33,7 @@ struct PeerMemory {
   BootCount boot;
   Ballot ballot;     // highest that it promised, as it said itself
   WriteId accepted;  // newest that it accepted, likewise
+  EpochId fenced;    // likewise
   friend bool operator==(const PeerMemory&, const PeerMemory&) = default;
 };
 

@@ -32,6 +32,7 @@ Duties DutiesOf(const State& s, Instant now, const Policy& policy) {
   Duties d;
   d.phase = s.phase;
   d.gated = s.phase == Phase::kConfigured || s.phase == Phase::kQuarantined;
+  d.mute = s.phase == Phase::kQuarantined || s.suspect;
   if (s.phase == Phase::kQuarantined) d.receiver_closed = true;
   if (s.phase != Phase::kConfigured) return d;
   d.gate_open = GateOpen(s, now, policy);

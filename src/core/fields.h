@@ -234,6 +234,7 @@ void Fields(auto& io, Of<Recalled> auto& v) {
   io(v.boot);
   io(v.ballot);
   io(v.accepted);
+  io(v.fenced);
   io(v.alive);
 }
 void Fields(auto& io, Of<Status> auto& v) { io(v.status); }
@@ -272,6 +273,7 @@ void Fields(auto& io, Of<PeerMemory> auto& v) {
   io(v.boot);
   io(v.ballot);
   io(v.accepted);
+  io(v.fenced);
 }
 void Fields(auto& io, Of<Durable> auto& v) {
   io(v.identity);

@@ -43,7 +43,8 @@ void Machine::TellOlder(NodeId node, const PeerMemory& memory) {
   auto [told, first] = s_.refusal_sent.try_emplace(node, now_);
   if (!first && Since(now_, told->second) < kTellEvery) return;
   told->second = now_;
-  Send(node, Recalled{0, memory.incarnation, memory.boot, memory.ballot, memory.accepted, true});
+  Send(node, Recalled{0, memory.incarnation, memory.boot, memory.ballot, memory.accepted,
+                      memory.fenced, true});
 }
 
 void Machine::TellForeign(NodeId node) {
@@ -65,7 +66,10 @@ bool Machine::Trusted(const Received& received) {
   // this node.
   if (std::holds_alternative<Recall>(message) || std::holds_alternative<Recalled>(message))
     return true;
-  if (std::holds_alternative<Join>(message) || FindMember(*value, from) == nullptr) return true;
+  // A creation that is begun anew has a new disk to name.
+  if (std::holds_alternative<Create>(message) || std::holds_alternative<Join>(message) ||
+      FindMember(*value, from) == nullptr)
+    return true;
   // The register names the disk that speaks for a member. A node that is behind may not know it
   // yet; what was committed it may be told by anybody.
   const Member& member = *FindMember(*value, from);
@@ -74,14 +78,16 @@ bool Machine::Trusted(const Received& received) {
   if (foreign) return TellForeign(from), std::holds_alternative<Commit>(message);
   const auto* status = std::get_if<Status>(&message);
   if (status && status->status.suspect) return false;
-  PeerMemory seen{from, received.incarnation, received.boot, Ballot{}, WriteId{}};
+  PeerMemory seen{from, received.incarnation, received.boot, Ballot{}, WriteId{}, EpochId{}};
   if (status) {
     seen.ballot = status->status.promised;
     seen.accepted = status->status.accepted;
+    seen.fenced = status->status.fenced;
   }
   const PeerMemory* memory = MemoryOf(from);
   if (!memory || memory->incarnation != received.incarnation) return Remember(seen), true;
-  const bool older = status && (seen.ballot < memory->ballot || seen.accepted < memory->accepted);
+  const bool older = status && (seen.ballot < memory->ballot || seen.accepted < memory->accepted ||
+                                seen.fenced < memory->fenced);
   if (received.boot < memory->boot || older) return TellOlder(from, *memory), false;
   // Of a new start nothing counts before it said what it remembers, but what was committed.
   if (received.boot > memory->boot && !status) return std::holds_alternative<Commit>(message);
@@ -96,7 +102,8 @@ bool Machine::Trusted(const Received& received) {
 // so again soon.
 bool Machine::Newer(const PeerMemory& seen, const PeerMemory& memory) const {
   if (seen.boot > memory.boot) return true;
-  const bool more = seen.ballot > memory.ballot || seen.accepted > memory.accepted;
+  const bool more =
+      seen.ballot > memory.ballot || seen.accepted > memory.accepted || seen.fenced > memory.fenced;
   return more && Since(now_, s_.remembered_at) >= kTellEvery;
 }
 
@@ -132,9 +139,10 @@ void Machine::On(NodeId from, const Recall& m) {
                      Since(now_, *it->second.status_at) < kIncumbentLives;
   if (memory)
     Send(from, Recalled{m.nonce, memory->incarnation, memory->boot, memory->ballot,
-                        memory->accepted, alive});
+                        memory->accepted, memory->fenced, alive});
   else
-    Send(from, Recalled{m.nonce, Incarnation{}, BootCount{}, Ballot{}, WriteId{}, alive});
+    Send(from,
+         Recalled{m.nonce, Incarnation{}, BootCount{}, Ballot{}, WriteId{}, EpochId{}, alive});
 }
 
 void Machine::On(NodeId from, const Recalled& m) {
@@ -143,7 +151,8 @@ void Machine::On(NodeId from, const Recalled& m) {
   if (!value || !HasVote(*value, from)) return;
   const Durable& d = s_.durable;
   const bool same = m.incarnation == d.identity.incarnation;
-  if (same && (m.boot > d.boot_count || m.ballot > d.promised || m.accepted > AcceptedWrite()))
+  if (same && (m.boot > d.boot_count || m.ballot > d.promised || m.accepted > AcceptedWrite() ||
+               m.fenced > d.fenced))
     return Expel("its disk is older than what " + Name(from) +
                  " has seen of it: it was rolled back, or is not the newest copy");
   if (!s_.suspect || m.nonce != s_.recall_nonce) return;

@@ -190,6 +190,7 @@ struct Recalled {
   BootCount boot;
   Ballot ballot;
   WriteId accepted;
+  EpochId fenced;
   bool alive = false;  // somebody who is not suspect speaks in the addressee's name
   friend bool operator==(const Recalled&, const Recalled&) = default;
 };

@@ -125,7 +125,14 @@ void OnProcessUtility(PlannedStmt* planned, const char* query, bool read_only_tr
 // Standbys and the coordinator's role come in, and whoever sits at the machine (the socket).
 void OnClientAuthentication(Port* port, int status) {
   if (next_client_authentication != nullptr) next_client_authentication(port, status);
-  if (status != STATUS_OK || am_walsender || port->raddr.addr.ss_family == AF_UNIX) return;
+  if (status != STATUS_OK || port->raddr.addr.ss_family == AF_UNIX) return;
+  if (am_walsender) {
+    if (shared != nullptr && pg_atomic_read_u32(&shared->gate.mute) != 0)
+      ereport(FATAL, (errcode(ERRCODE_CANNOT_CONNECT_NOW),
+                      errmsg("this node takes no part in its cluster: nobody may stream from it"),
+                      errhint("SELECT * FROM orchestra_status() on it says why.")));
+    return;
+  }
   if (std::strcmp(port->user_name, kCoordinatorRole) == 0) return;
   if (RecoveryInProgress() || !Closed()) return;
   Refuse(FATAL, ERRCODE_CANNOT_CONNECT_NOW);
@@ -143,9 +150,10 @@ void InstallGate() {
   ProcessUtility_hook = OnProcessUtility;
 }
 
-void SetGateAtBoot(bool gated) {
+void SetGateAtBoot(bool gated, bool mute) {
   pg_atomic_write_u32(&shared->gate.open, 0);
   pg_atomic_write_u32(&shared->gate.gated, gated ? 1 : 0);
+  pg_atomic_write_u32(&shared->gate.mute, mute ? 1 : 0);
 }
 
 bool GateIsOpen() {

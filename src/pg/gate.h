@@ -15,7 +15,8 @@ namespace orchestra::pg {
 void InstallGate();
 
 // In shmem_startup_hook, before any child exists.
-void SetGateAtBoot(bool gated);
+// `mute`: nobody may stream from here over the network (its WAL may be another branch).
+void SetGateAtBoot(bool gated, bool mute);
 
 // True on an ungated node, and on a gated one that holds a live lease at this moment. Safe in every
 // process that is attached to shared memory, signal handlers included.

@@ -45,7 +45,7 @@ void PublishBoot() noexcept {
   shared->boot.phase = static_cast<uint32>(decision.phase);
   if (!decision.reason.empty())
     strlcpy(shared->boot.reason, decision.reason.c_str(), sizeof shared->boot.reason);
-  SetGateAtBoot(in_cluster);
+  SetGateAtBoot(in_cluster, decision.phase == Phase::kQuarantined || decision.suspect);
   CloseAtBoot(in_cluster);
   PublishSyncAtBoot();
 }

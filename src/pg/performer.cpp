@@ -14,6 +14,7 @@ void Performer::PublishGate(const Duties& duties) {
   SharedGate& gate = shared->gate;
   if (!duties.gate_open) pg_atomic_write_u32(&gate.open, 0);
   pg_atomic_write_u32(&gate.gated, duties.gated ? 1 : 0);
+  pg_atomic_write_u32(&gate.mute, duties.mute ? 1 : 0);
   pg_memory_barrier();
   if (!duties.gate_open) return;
   pg_atomic_write_u64(&gate.until_boottime_us,

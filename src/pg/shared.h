@@ -8,6 +8,7 @@ namespace orchestra::pg {
 // Read by every commit (src/pg/gate.cpp); written by the consensus worker and at boot.
 struct SharedGate {
   pg_atomic_uint32 gated;              // 1: commits need the lease below
+  pg_atomic_uint32 mute;               // 1: nobody may stream from this node
   pg_atomic_uint32 open;               // 1: the core opened the gate
   pg_atomic_uint64 until_boottime_us;  // closes by itself when *either* clock gets there
   pg_atomic_uint64 until_raw_us;

@@ -56,6 +56,16 @@ bool World::Confirm(Node& n) {
   return true;
 }
 
+bool World::MayConfirm(const Node& n) const {
+  return n.up && n.state.suspect && !clones_ && !observer.Outdated(n);
+}
+
+bool World::IsVoterNow(const Node& n) const {
+  const RegisterValue* value = observer.Newest();
+  const Member* member = value ? FindMember(*value, n.member_name) : nullptr;
+  return member && HasVote(*value, member->id);
+}
+
 bool World::ForceFence() {
   Node* n = Coordinator();
   if (!n || n->state.failover.stage != Failover::Stage::kNone) return false;
@@ -74,7 +84,7 @@ void World::ForceElection(Node& n) { n.state.election_at = Instant{}; }
 
 bool World::AtWork(const Node& primary, const RegisterValue& value) const {
   return Holds(primary) && primary.server.running && primary.server.out_of_recovery &&
-         primary.state.lease_epoch == value.epoch && (GateOpen(primary) || !value.active);
+         primary.state.lease_epoch == value.epoch;
 }
 
 // A copy may replace the node's WAL only while nobody counts on what it holds: the primary of the

@@ -56,7 +56,8 @@ void World::ReceiverTick(Node& n) {
   if (s.receiver_closed || scheduler.now() < s.connect_at) return;
   s.connect_at = scheduler.now() + Delay(Ms(100), Ms(300));
   Node& up = At(s.upstream);
-  const bool reachable = up.up && up.server.running && !up.server.promoting &&
+  const bool mute = up.state.phase == Phase::kQuarantined || up.state.suspect;
+  const bool reachable = up.up && up.server.running && !up.server.promoting && !mute &&
                          scheduler.now() >= up.frozen_until && !network.IsCut(n.id, up.id) &&
                          !network.IsCut(up.id, n.id);
   if (!reachable || !wal.IsAncestor(s.written, up.server.flushed)) return;

@@ -44,6 +44,10 @@ void Observer::AfterStep(const Node& node, bool persisted) {
     if (!(Latest(node.state.promise_until, promise_->first) == node.state.promise_until))
       Fail("I13", Of(node.id) + " gave up a promise for a RELEASE of older requests");
   }
+  // Nobody that it asked remembers what this disk has lost (whoever does refuses it, see Received):
+  // outside of what is claimed.
+  const bool counts = IsCoordinator(node.state) || world_.Holds(node);
+  if (counts && Outdated(node)) beyond_claims_ = true;
   CheckLeases(node);
   CheckSetting(node);
 }
@@ -77,7 +81,10 @@ void Observer::CheckLeases(const Node& node) {
 void Observer::Sent(const Node& node, const Envelope& envelope) {
   const Message& message = envelope.message;
   const Phase phase = node.state.phase;
-  if (phase == Phase::kUnconfigured || phase == Phase::kQuarantined || node.state.suspect) {
+  // A disk that is on another machine than it knows of has not been confirmed.
+  const bool moved = node.vote && node.vote->identity.machine != node.disk.hardware.machine;
+  if (phase == Phase::kUnconfigured || phase == Phase::kQuarantined || node.state.suspect ||
+      moved) {
     const auto* lease = std::get_if<LeaseAck>(&message);
     if (std::holds_alternative<PreVoteOk>(message) || std::holds_alternative<Promise>(message) ||
         std::holds_alternative<Accepted>(message) || (lease && lease->granted)) {
@@ -125,7 +132,7 @@ void Observer::Receiving(const Node& node, const orchestra::Received& received) 
       std::holds_alternative<Fenced>(envelope.message))
     tally_ = TallyOf(node.state);
   const auto* fenced = std::get_if<Fenced>(&envelope.message);
-  if (fenced && fenced->position && fenced->ballot.node == Self(node.state)) {
+  if (fenced && fenced->position && fenced->position->exact && fenced->ballot.node == Self(node.state)) {
     counted_[{fenced->ballot, envelope.from}].insert(fenced->position->end);
   }
 }

@@ -117,38 +117,44 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Voters, Changes,
-    testing::Values(
-        Row{"three to one", ChangeVoters{Of({2})}, "", nullptr,
-            [](const RegisterValue& v) {
-              return VoterCount(v) == 1 && v.voters_prev == Of({1, 2, 3}) &&
-                     v.voters_since == v.version && Counted(v, 3);
-            }},
-        Row{"three to five", ChangeVoters{Of({9, 1, 2, 3, 10})}, "", nullptr,
-            [](const RegisterValue& v) {
-              return VoterCount(v) == 5 && Counted(v, 9) && !Counted(v, 10);
-            }},
-        Row{"a swap: first the one that leaves is not counted", ChangeVoters{Of({1, 2, 9})}, "",
-            nullptr,
-            [](const RegisterValue& v) { return Votes(v, 3) && !Votes(v, 9) && !Counted(v, 3); }},
-        Row{"a swap: then the primary takes it out of S", ChangeVoters{Of({1, 2, 9})},
-            "still counted", [](RegisterValue& v) { v.members[2].sync_candidate = false; }, nullptr,
-            Verdict::kMoved},
-        Row{"a swap", ChangeVoters{Of({1, 2, 9})}, "",
-            [](RegisterValue& v) {
-              v.sync = {Of({1}), 1};
-            },
-            [](const RegisterValue& v) {
-              return Votes(v, 9) && Counted(v, 9) && !Votes(v, 3) && !Counted(v, 3);
-            }},
-        Row{"the same", ChangeVoters{Of({3, 2, 1})}, ""},
-        Row{"the same, under way", ChangeVoters{Of({3, 2, 1})}, "", Joint},
-        Row{"another one under way", ChangeVoters{Of({2})}, "not final yet", Joint, nullptr,
-            Verdict::kMoved},
-        Row{"two", ChangeVoters{Of({1, 2})}, "must be odd"},
-        Row{"none", ChangeVoters{}, "must be odd"},
-        Row{"twice", ChangeVoters{Of({2, 2, 3})}, "twice"},
-        Row{"a stranger", ChangeVoters{Of({1, 2, 8})}, "member first"},
-        Row{"without the primary", ChangeVoters{Of({1, 3, 9})}, "the primary keeps its vote"}),
+    testing::Values(Row{"three to one", ChangeVoters{Of({2})}, "", nullptr,
+                        [](const RegisterValue& v) {
+                          return VoterCount(v) == 1 && v.voters_prev == Of({1, 2, 3}) &&
+                                 v.voters_since == v.version && Counted(v, 3);
+                        }},
+                    Row{"three to five", ChangeVoters{Of({9, 1, 2, 3, 10})}, "", nullptr,
+                        [](const RegisterValue& v) {
+                          return VoterCount(v) == 5 && Counted(v, 9) && !Counted(v, 10);
+                        }},
+                    Row{"a swap: first the one that leaves is not counted",
+                        ChangeVoters{Of({1, 2, 9})}, "", nullptr,
+                        [](const RegisterValue& v) {
+                          return Votes(v, 3) && !Votes(v, 9) && !Counted(v, 3) && Counted(v, 9);
+                        }},
+                    Row{"a swap: then the primary takes it out of S", ChangeVoters{Of({1, 2, 9})},
+                        "still counted",
+                        [](RegisterValue& v) {
+                          v.members[2].sync_candidate = false;
+                          v.members[3].sync_candidate = true;
+                        },
+                        nullptr, Verdict::kMoved},
+                    Row{"a swap", ChangeVoters{Of({1, 2, 9})}, "",
+                        [](RegisterValue& v) {
+                          v.sync = {Of({1}), 1};
+                        },
+                        [](const RegisterValue& v) {
+                          return Votes(v, 9) && Counted(v, 9) && !Votes(v, 3) && !Counted(v, 3);
+                        }},
+                    Row{"the same", ChangeVoters{Of({3, 2, 1})}, ""},
+                    Row{"the same, under way", ChangeVoters{Of({3, 2, 1})}, "", Joint},
+                    Row{"another one under way", ChangeVoters{Of({2})}, "not final yet", Joint,
+                        nullptr, Verdict::kMoved},
+                    Row{"two", ChangeVoters{Of({1, 2})}, "must be odd"},
+                    Row{"none", ChangeVoters{}, "must be odd"},
+                    Row{"twice", ChangeVoters{Of({2, 2, 3})}, "twice"},
+                    Row{"a stranger", ChangeVoters{Of({1, 2, 8})}, "member first"},
+                    Row{"without the primary", ChangeVoters{Of({1, 3, 9})},
+                        "the primary keeps its vote"}),
     [](const auto& row) { return "r" + std::to_string(row.index); });
 
 INSTANTIATE_TEST_SUITE_P(

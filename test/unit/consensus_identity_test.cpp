@@ -80,9 +80,10 @@ TEST(Identity, WhoIsOlderThanItsPeersRememberIsExpelled) {
         Case{"newer write", 2, 2, {}, {kHigh, Version{2}}, true},
         Case{"another copy", 8, 9, kHigh, {}, false}, Case{"late news", 2, 1, {}, {}, false}}) {
     Heard node;
-    node.From(
-        3, Recalled{0, Incarnation{c.incarnation}, BootCount{c.boot}, c.ballot, c.accepted, true},
-        1);
+    node.From(3,
+              Recalled{0, Incarnation{c.incarnation}, BootCount{c.boot}, c.ballot, c.accepted,
+                       EpochId{}, true},
+              1);
     EXPECT_EQ(node.state.phase == Phase::kQuarantined, c.expelled) << c.name;
     EXPECT_EQ(!node.state.durable.expelled.empty(), c.expelled) << c.name;
     if (!c.expelled) continue;
@@ -116,7 +117,7 @@ class Suspect : public Node {
     Tick();
   }
   void Answers(std::uint16_t from, BootCount boot, bool alive) {
-    Hear(from, Recalled{nonce(), Incarnation{2}, boot, Ballot{}, WriteId{}, alive});
+    Hear(from, Recalled{nonce(), Incarnation{2}, boot, Ballot{}, WriteId{}, EpochId{}, alive});
   }
   std::uint64_t nonce() const { return state.recall_nonce; }
 };

@@ -174,7 +174,7 @@ inline std::vector<Message> Messages() {
       Create{Write()},
       Join{Node(4), 0x6A5B4C3D2E1F0011, Incarnation{0xABCDEF}},
       Recall{5},
-      Recalled{5, Incarnation{0xABCDEF}, boot, ballot, Write().write, true},
+      Recalled{5, Incarnation{0xABCDEF}, boot, ballot, Write().write, epoch, true},
   };
 }
 
@@ -200,7 +200,8 @@ inline Durable FullDurable() {
       .max_ttl_granted_ms = 2500,
       .wal_epoch = Epoch(4, 3, 12),
       .wrote_epoch = Epoch(2, 1, 5),
-      .peers = {{NodeId{2}, Incarnation{0x77}, BootCount{3}, Ballot{6, NodeId{2}}, Write().write}},
+      .peers = {{NodeId{2}, Incarnation{0x77}, BootCount{3}, Ballot{6, NodeId{2}}, Write().write,
+                 Epoch(3, 1, 9)}},
       .expelled = "it was removed from the cluster",
   };
 }
