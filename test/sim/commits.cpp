@@ -22,8 +22,9 @@ std::string TextOf(const SyncNames& sync) {
 void Observer::EndOfWalRead(const Node& node, const WalPosition& position, Record record) {
   // A coordinator answers itself without a message.
   const NodeId member = Self(node.state);
+  if (!position.exact) return;
   counted_[{node.state.ballot, member}].insert(position.end);
-  if (position.exact) reports_[member] = {node.state.durable.fenced, record};
+  reports_[member] = {node.state.durable.fenced, record};
 }
 
 void Observer::Rejoined(const Node& node) {
@@ -31,6 +32,7 @@ void Observer::Rejoined(const Node& node) {
 }
 
 void Observer::PromotionStarted(const Node& node, EpochId epoch) {
+  if (Outdated(node)) beyond_claims_ = true;  // rolled back since it was counted
   const ValuePtr* chosen = EpochOf(node, epoch);
   if (!chosen || (*chosen)->primary != Self(node.state)) {
     Fail("I7", Of(node.id) + " is promoted for epoch " + ToText(epoch) +
