@@ -235,7 +235,9 @@ class Scene {
     if (before.phase != Phase::kConfigured) return;
     Require(is.promised >= was.promised, "a promise never goes back");
     Require(is.fenced >= was.fenced, "a fence never goes back");
-    Require(is.boot_count == was.boot_count, "only a start counts starts");
+    const bool confirmed = before.suspect && !s_.suspect;
+    Require(confirmed ? is.boot_count > was.boot_count : is.boot_count == was.boot_count,
+            "only a start counts starts, and a copy that is confirmed is ahead of the other one");
     Require(is.max_ttl_granted_ms >= was.max_ttl_granted_ms, "the longest lease is remembered");
     Require(!was.accepted || (is.accepted && is.accepted->write >= was.accepted->write),
             "what was accepted is not forgotten");
