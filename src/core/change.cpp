@@ -39,6 +39,7 @@ Outcome Apply(const RegisterValue& value, const Request& request, const Activate
   next.active = true;
   next.timeline = change.timeline;
   next.target_branch.reset();
+  next.branch_from = EpochId{};
   next.basis = Basis{};  // an active epoch is its own
   next.primary_boot = request.boot;
   if (next.lineage.empty() || next.lineage.back().timeline != change.timeline) {

@@ -125,6 +125,15 @@ std::optional<Lsn> CountedEnd(const RegisterValue& value, const Basis& basis, No
   return std::nullopt;
 }
 
+// The chosen primary is on a branch of its own. If it stays primary, the branch goes on.
+void KeepBranch(const RegisterValue& old, const WalPosition& position, RegisterValue* next) {
+  const bool goes_on = !old.active && old.primary == next->primary && old.target_branch &&
+                       old.target_branch->timeline == position.timeline;
+  next->target_branch =
+      goes_on ? *old.target_branch : LineageEntry{position.timeline, position.wal_epoch};
+  next->branch_from = goes_on ? old.branch_from : next->epoch;
+}
+
 }  // namespace
 
 void Machine::Decide() {
@@ -222,8 +231,9 @@ void Machine::Elect(NodeId target, const WalPosition& position, const Basis& bas
   next.active = false;
   next.timeline = TimelineId{};
   next.target_branch.reset();
+  next.branch_from = EpochId{};
   if (!OnLineage(next, position.timeline, position.wal_epoch))
-    next.target_branch = LineageEntry{position.timeline, position.wal_epoch};
+    KeepBranch(*s_.proposal->value, position, &next);
   next.primary_boot = BootCount{};
   next.longest_ttl_ms = next.lease_ttl_ms;
   next.sync = SyncSetFor(next, target);

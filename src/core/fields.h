@@ -76,6 +76,7 @@ void Fields(auto& io, Of<RegisterValue> auto& v) {
   io(v.basis);
   io.List(v.lineage, kMaxLineage);
   io(v.target_branch);
+  io(v.branch_from);
   io.List(v.members, kMaxMembers);
   io.List(v.voters_prev, kMaxMembers);
   io(v.voters_since);

@@ -229,6 +229,7 @@ void Machine::Force(const ForceRecovery& force) {
   next.active = next.paused = false;
   next.timeline = TimelineId{};
   next.target_branch.reset();
+  next.branch_from = EpochId{};
   next.longest_ttl_ms = next.lease_ttl_ms;
   for (Member& member : next.members) {
     member.voter = member.id == Me();

@@ -114,7 +114,7 @@ bool OnLineage(const RegisterValue& value, TimelineId timeline, EpochId wal_epoc
   for (const LineageEntry& entry : value.lineage)
     if (entry.timeline == timeline) return wal_epoch >= entry.since;
   return value.target_branch && value.target_branch->timeline == timeline &&
-         value.target_branch->since == wal_epoch;
+         (value.target_branch->since == wal_epoch || wal_epoch >= value.branch_from);
 }
 
 SyncSet FullSyncSet(const RegisterValue& value, NodeId primary) {

@@ -94,6 +94,9 @@ struct RegisterValue {
   // While inactive: the branch that the chosen primary's own WAL is on, when it is not on the
   // lineage (it was the primary of an epoch that never became active, or followed one).
   std::optional<LineageEntry> target_branch;
+  // With it: since this epoch every one had the same primary, so that all WAL of that timeline
+  // which was taken since then is of the same branch.
+  EpochId branch_from;
   std::vector<Member> members;  // sorted by id
   // While a change of voters is under way: who voted before it, sorted. Then majorities of both
   // are needed for everything (rule 7; Ongaro, "Consensus", 4.3).

@@ -60,7 +60,9 @@ TEST(Register, OnlyWalOfTheLineageIsOnIt) {
         Case{5, samples::Epoch(4, 3, 12), true}, Case{5, samples::Epoch(6, 1, 18), true},
         Case{5, samples::Epoch(4, 3, 11), false},  // abandoned, same number
         Case{6, samples::Epoch(5, 2, 15), true},   // the target's own branch
-        Case{6, samples::Epoch(5, 2, 16), false}, Case{7, samples::Epoch(6, 1, 18), false}})
+        Case{6, samples::Epoch(5, 2, 16), false},  // another primary's
+        Case{6, samples::Epoch(5, 3, 16), true},   // it stayed primary since then
+        Case{6, samples::Epoch(6, 1, 18), true}, Case{7, samples::Epoch(6, 1, 18), false}})
     EXPECT_EQ(OnLineage(value, TimelineId{c.timeline}, c.wal_epoch), c.on)
         << c.timeline << ' ' << ToText(c.wal_epoch);
   EXPECT_FALSE(OnLineage(samples::Value(), TimelineId{6}, samples::Epoch(5, 2, 15)));

@@ -43,6 +43,7 @@ inline RegisterValue Value() {
       .basis = {NodeId{1}, TimelineId{4}, SyncSet{{NodeId{2}, NodeId{3}}, 2}},
       .lineage = {{TimelineId{4}, Epoch(1, 1, 1)}, {TimelineId{5}, Epoch(4, 3, 12)}},
       .target_branch = std::nullopt,
+      .branch_from = EpochId{},
       .members = {Node(1), Node(2), Node(3), Node(9, false)},
       .voters_prev = {NodeId{1}, NodeId{2}, NodeId{9}},
       .voters_since = Version{16},
@@ -71,6 +72,7 @@ inline RegisterValue InactiveValue() {
   value.sync = SyncSet{{NodeId{1}, NodeId{2}}, 1};
   value.basis = BasisOf(Value());
   value.target_branch = LineageEntry{TimelineId{6}, Epoch(5, 2, 15)};
+  value.branch_from = Epoch(5, 3, 16);
   return value;
 }
 
