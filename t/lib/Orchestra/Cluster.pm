@@ -220,6 +220,27 @@ sub clone
 	return $node;
 }
 
+# pg_rewind of a stopped node to what $from has, and a standby of it.
+sub rewind
+{
+	my ($self, $node, $from) = @_;
+	$from->safe_psql('postgres', 'CHECKPOINT');    # pg_rewind asks it for the timeline
+	PostgreSQL::Test::Utils::system_or_bail('pg_rewind', '--target-pgdata', $node->data_dir,
+		'--source-server', $from->connstr('postgres'));
+	return $self->make_its_own($node, $from);
+}
+
+# What was copied from another node becomes $node's: its settings, its ports. A standby of $from.
+sub make_its_own
+{
+	my ($self, $node, $from) = @_;
+	$node->write_settings($self->_settings_of($node));
+	$node->append_conf('postgresql.conf', 'port = ' . $node->port);
+	$self->_follow($node, $from);
+	$node->set_standby_mode;
+	return $node;
+}
+
 # A standby with this cluster's secret and seeds, and of another database system. Not started.
 sub init_stranger
 {
