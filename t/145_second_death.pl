@@ -74,22 +74,46 @@ sub nobody_commits
 	$cluster->relay->heal;
 	$new->start;
 	wait_for('it activates', sub { $new->role eq 'MASTER' }, 60);
+	my $counted = join ' ', @{ $new->register->{sync_nodes} }, $new->register->{sync_k};
+	is($counted, $last->name . ' 1', 'after activation: commits are counted on who was alive');
 	my $marks = marks($cluster);
 	my $again = $new->kill_all;
-	# The old primary missed an epoch: with it there is a majority, but not all that may hold commits.
+	# With the old primary there is a majority. It missed an epoch, and its end of WAL says nothing
+	# of it; that of the last one does: every commit of that epoch is there.
 	$n1->start;
-	my @blocked;
-	wait_for('the failover says what it waits for', sub {
-		@blocked = grep { $_->{event} eq 'failover_blocked' }
-		  map { events_since($marks, $_) } $n1, $last;
-		@blocked > 0 }, 60);
-	like($blocked[0]{reason}, qr/waits for exact ends of WAL: 1 of 2 needed/,
-		'after activation: one end of WAL is missing, and the log says so');
-	nobody_commits('after activation', $writer, now(), $n1, $last);
+	wait_for('the last one is chosen', sub {
+		$last->register->{primary_node} eq $last->name }, 60);
+	my ($chosen) = grep { $_->{event} eq 'candidate_chosen' }
+	  map { events_since($marks, $_) } $n1, $last;
+	is($chosen->{node}, $last->name, 'after activation: the one that holds every commit is chosen');
+	wait_for('it has left recovery', sub {
+		$last->value('SELECT pg_is_in_recovery()') eq 'f' }, 60);
+	# Both former primaries may have WAL that the cluster has not, and are out of recovery: neither
+	# follows by itself, so there is no second copy.
 	$new->start;
-	my $primary = $cluster->wait_for_primary(seconds => 60);
-	is($primary, $new, 'after activation: it has to come back itself');
+	for my $node ($n1, $new)
+	{
+		wait_for('a former primary says why it does not follow', sub {
+			my %status = $node->status;
+			($status{ $node->name }{problem} // '') =~
+			  /out of recovery but the register names ${\$last->name} as primary/ }, 60);
+	}
+	is($last->register->{active} ? 1 : 0, 0, 'after activation: one copy is not enough');
+	nobody_commits('after activation', $writer, now(), $n1, $new, $last);
+	# The way out while both of them are to be made anew: the last one goes on alone. It lacks nothing.
+	$_->kill_all for $n1, $new;
+	my $forced = wait_for('it is forced', sub {
+		my $call = 'SELECT orchestra_failover(accept_data_loss => true';
+		my ($token) = $last->value("$call)") =~ /Confirmation: ([0-9a-f]{12})$/;
+		my ($status, $out, $err) = $last->psql('postgres',
+			"$call, confirm => '$token', wait => '20 s')", timeout => 30);
+		die $err if $status;
+		$out }, 60);
+	like($forced, qr/^${\$last->name} is the primary of epoch \S+ and the only voter/,
+		'after activation: forced');
+	is($cluster->wait_for_primary(seconds => 60), $last, 'after activation: it goes on');
 	$writer->wait_for_acknowledged(500, after => $again);
+	my $primary = $last;
 	is($writer->stop->verdict($primary, $killed)->{problem}, '', 'after activation: nothing lost');
 	$cluster->end;
 }
