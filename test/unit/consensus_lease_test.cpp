@@ -271,7 +271,64 @@ TEST(Lease, SteadyStateTouchesNoDisk) {
   }
 }
 
+RegisterValue WithTtl(std::uint32_t ttl_ms, std::uint64_t version) {
+  RegisterValue value = FirstValue();
+  value.version = Version{version};
+  value.lease_ttl_ms = ttl_ms;
+  value.longest_ttl_ms = std::max(value.longest_ttl_ms, ttl_ms);
+  return value;
+}
+
+// A change of the TTL reaches nodes one by one: the holder counts with what the voter told it, and
+// the voter keeps what it told.
+TEST(Lease, IsAsLongAsTheVotersPromised) {
+  struct Case {
+    const char* name;
+    std::uint32_t told_ms;
+    Micros lease;
+  };
+  for (const Case& c : {Case{"they know the longer one", 8000, milliseconds(6400)},
+                        Case{"they still go by the shorter one", 2000, milliseconds(1600)}}) {
+    Node node(1, WithTtl(8000, 2));
+    node.See(DbState::kPrimary);
+    const std::uint64_t seq = node.state.request_seq;
+    const BootCount boot = node.state.durable.boot_count;
+    for (const std::uint16_t voter : {2, 3})
+      node.Hear(voter, LeaseAck{kFirst, boot, seq, 1, true, c.told_ms});
+    node.Pass(c.lease - kMoment);
+    EXPECT_TRUE(HoldsLease(node.state, node.now)) << c.name;
+    node.Pass(kMoment);
+    EXPECT_FALSE(HoldsLease(node.state, node.now)) << c.name;
+  }
+}
+
+TEST(Lease, AVoterPromisesWhatItTellsThoughItHasNotLearnedItYet) {
+  Node node(2);
+  node.Hear(3, Accept{WriteOf(WithTtl(8000, 2), BallotOf(5, 3)), 1});
+  const LeaseAck ack = Grant(node, 1);
+  ASSERT_TRUE(ack.granted);
+  EXPECT_EQ(ack.ttl_ms, 8000u);
+  node.Pass(milliseconds(8000) - kMoment);
+  node.Hear(3, SecondEpoch(2));
+  EXPECT_FALSE(node.Sent<Accepted>(3));
+  node.Pass(kMoment);
+  node.Hear(3, SecondEpoch(3));
+  EXPECT_TRUE(node.Sent<Accepted>(3));
+}
+
 // ---------------------------------------------------------------- rule 3
+
+TEST(HoldOff, LastsForTheLongestLeaseEverGranted) {
+  Durable durable = MemoryOf(2, WithTtl(500, 2));
+  durable.max_ttl_granted_ms = 4000;
+  Node node(durable);
+  node.Pass(milliseconds(4800) - kMoment);
+  node.Hear(3, SecondEpoch(1));
+  EXPECT_FALSE(node.Sent<Accepted>(3));
+  node.Pass(kMoment);
+  node.Hear(3, SecondEpoch(2));
+  EXPECT_TRUE(node.Sent<Accepted>(3));
+}
 
 TEST(HoldOff, BlocksAnEpochChangeAfterEveryStart) {
   Node node(MemoryOf(2, FirstValue()));
