@@ -168,7 +168,10 @@ rename $aside, $kept or die $!;
 $n1->start;
 wait_for('n1 votes', sub { $new->register->{reachable_voters} == 3 }, $limit);
 isnt(row($n1)->{state}, 'quarantined', 'vote kept: a member');
-diag join ' ', map { "$_=" . (row($n1)->{$_} // '') } qw(role state problem);
+wait_for('n1 says why it does not follow', sub {
+	row($n1)->{problem} =~ /is not on the cluster's lineage: it must be made anew/ }, $limit);
+is($n1->value('SELECT count(*) FROM pg_stat_wal_receiver WHERE status = $$streaming$$'), 0,
+	'vote kept: what it had written as a primary is not vouched for by a rewind');
 is(join(' ', map { $_->name } grep { $_->role eq 'MASTER' } @members), $new->name,
 	'vote kept: one primary');
 $cluster->end;
