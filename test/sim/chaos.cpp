@@ -11,7 +11,8 @@ constexpr const char* kCoordinatorWithin = "12s";  // L2
 constexpr const char* kWritableWithin = "35s";     // L1
 
 // Noise as it always is, and kinds that only some runs have.
-constexpr const char* kNoise = "noise lose=20 dup=60 delay=30 disk=5 crash=5 rejoin=150 epochs=250";
+constexpr const char* kNoise =
+    "noise lose=20 dup=60 delay=30 disk=5 scan=5 crash=5 rejoin=150 epochs=250";
 constexpr const char* kSomeNoise[] = {"torn=10", "fsync=20", "held=3", "pause=50", "reload=100"};
 
 struct Shape {
@@ -117,6 +118,9 @@ class Drawing {
   void Strike() {
     if (random_.Chance(150)) return Command();
     if (random_.Chance(6)) return LoseMemory();
+    if (random_.Chance(10)) return Add("move " + Any());
+    if (plan_.config.extra_members > 0 && random_.Chance(20))
+      return Add("renew n" + std::to_string(Everybody()) + " voteless");
     const std::string a = Any();
     switch (random_.Between(0, 14)) {
       case 0:
@@ -225,8 +229,10 @@ class Drawing {
 
   void Case() {
     std::int64_t which = random_.Between(0, kSlowNetwork);
-    if (!Spare() && which != kSlowNetwork) which = 0;
+    const bool force = Voters() >= 3 && !lost_ && random_.Chance(60);
+    if ((!Spare() && which != kSlowNetwork) || force) which = 0;
     Add(which == 0 || which == kSlowNetwork ? "end unless writable" : "end unless whole");
+    if (force) LoseMajority();
     for (const char* command : kCases[which]) {
       if (!command) continue;
       Act act = WordsOf(command);
@@ -236,6 +242,23 @@ class Drawing {
     }
     Add("run 5s");
     ExpectWell();
+  }
+
+  // All voters but one die for ever, says an operator, and makes that one primary by force. Then
+  // the others come back.
+  void LoseMajority() {
+    const auto last = static_cast<std::int64_t>(plan_.config.nodes);
+    const std::string left = "n" + std::to_string(random_.Between(1, last));
+    Add("run 5s");  // nobody is about to return any more
+    Add("end unless standby=" + left);
+    Add("freeze " + left + Time(50, 400));
+    Add("run" + Time(1, 400));
+    for (std::size_t i = 1; i <= Voters(); i++)
+      if (const std::string name = "n" + std::to_string(i); name != left) Add("kill " + name);
+    Add("run 8s");
+    Add("force " + left);
+    ExpectWell();
+    for (std::size_t i = 1; i <= Voters(); i++) Add("start n" + std::to_string(i));
   }
 
   const std::uint64_t seed_;

@@ -8,13 +8,13 @@ namespace {
 struct Row {
   const char* name;
   std::uint64_t Coverage::*count;
-  std::uint64_t floor;  // for 2,000 seeds
+  std::uint64_t floor;  // for 5,000 seeds
 };
 
 constexpr Row kRows[] = {
-    {"seeds", &Coverage::seeds, 2000},
-    {"steps of the core", &Coverage::steps, 1},
-    {"clusters created", &Coverage::clusters_created, 2000},
+    {"seeds", &Coverage::seeds, 5000},
+    {"steps of the core", &Coverage::steps, 20'000'000},
+    {"clusters created", &Coverage::clusters_created, 5000},
     {"commits acknowledged", &Coverage::acknowledged, 1000},
     {"gates opened", &Coverage::gates_opened, 1000},
     {"coordinators elected", &Coverage::coordinators, 1000},

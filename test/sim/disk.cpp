@@ -141,6 +141,14 @@ bool World::RollBack(Node& n, Micros age, bool with_wal) {
   return false;
 }
 
+void World::Move(Node& n) {
+  Crash(n);
+  Trace(&n, "has its disk put into another machine");
+  n.disk.hardware.machine = random.Next() | 1;
+  n.disk.hardware.device = n.disk.hardware.machine + 1;
+  Start(n);
+}
+
 void World::CloneOnto(Node& from, Node& to, bool keeps_anchor) {
   Trace(&to, std::string("is started as a ") + (keeps_anchor ? "snapshot" : "copy") + " of " +
                  from.name);

@@ -135,7 +135,12 @@ class Observer {
   std::set<EpochId> forced_;                                    // it is promoted from where it is
   std::map<Incarnation, std::uint64_t> votes_made_;
   // The newest start and promise of an identity that a machine was told of in a STATUS.
-  std::map<std::pair<NodeId, Incarnation>, std::pair<BootCount, Ballot>> told_;
+  struct ToldOf {
+    BootCount boot;
+    Ballot promised, newest;  // what it must remember by now, and may remember
+    Micros newest_at{};
+  };
+  std::map<std::pair<NodeId, Incarnation>, ToldOf> told_;
   std::map<NodeId, ClusterId> told_of_end_;  // by machine: of which cluster
   // Before the step under way.
   Tally tally_;

@@ -21,6 +21,17 @@ struct Mutant {
   std::uint64_t budget;               // runs within which it must be caught
 };
 
+// Policy::recount has no mutant, for nothing can be seen of it here. A reply is counted of a node
+// that is fenced durably: it takes no WAL before a newer epoch is committed, and that ends the
+// failover. So what it reported under an older version of the register is still true under a newer
+// one, and the same coordinator reads S from its newest proposal when it decides. The rule saves
+// who reads the code that argument, and holds where a node's data is replaced while it is counted,
+// which no operator may do (World::MayCopy).
+// Nor has Policy::hears_before_shrink: a standby leaves S when it was not heard for a TTL. By then
+// a deaf primary is out of date for the coordinator, which takes a REQUEST only of who heard one of
+// its last four heartbeats (at most half a TTL), or, if it leads itself, has stepped down after
+// eight of them (a TTL at most, and heartbeats come no later than WAL). The schedule
+// deaf-primary-shrinks holds all of this together.
 const Mutant kMutants[] = {
     {"promise_ignored", {&Policy::honor_promise}, "I1", nullptr, 300},
     {"hold_off_skipped", {&Policy::hold_off}, "I1", "voters-restart", kScheduleSeeds},
@@ -46,13 +57,28 @@ const Mutant kMutants[] = {
     {"own_ttl", {&Policy::least_ttl_granted}, "I1", "shorter-lease", kScheduleSeeds},
     {"ttl_of_now", {&Policy::longest_ttl_held}, "I1", "shorter-lease-restart", kScheduleSeeds},
     {"dangling_fence", {&Policy::complete_fence}, "L1", "dangling-fence", kScheduleSeeds},
-    {"inactive_counted", {&Policy::basis_quorum}, "I3", nullptr, 400},
+    {"orderless_fence",
+     {&Policy::voters_fenced_first},
+     "L1",
+     "fence-reaches-nobody",
+     kScheduleSeeds},
+    {"inexact_counted", {&Policy::exact_only}, "I7", "inexact-ends", kScheduleSeeds},
+    {"inactive_counted", {&Policy::basis_quorum}, "I3", "basis-of-inactive", kScheduleSeeds},
     {"any_lineage", {&Policy::lineage}, "I3", nullptr, 400},
     {"register_first", {&Policy::sync_order}, "I11", nullptr, 100},
     {"request_dropped", {&Policy::request_stands}, "I11", nullptr, 300},
+    {"start_not_noted",
+     {&Policy::start_noted, &Policy::peer_memory},
+     "I11",
+     "late-request",
+     kScheduleSeeds},
+    {"no_barrier", {&Policy::sync_barrier}, "I12", "barrier", kScheduleSeeds},
     {"new_voters_only", {&Policy::joint_quorums}, "I2", "voters-grow", kScheduleSeeds},
     {"joint_too_short", {&Policy::joint_waits}, "I5", "voters-grow", kScheduleSeeds},
+    {"old_voters_grant", {&Policy::voters_known}, "I5", "voters-unknown", kScheduleSeeds},
     {"no_veto", {&Policy::lease_is_veto}, "L1", "unreachable-primary", kScheduleSeeds},
+    {"peers_forget", {&Policy::peer_memory}, "I14", "voter-rolled-back", kScheduleSeeds},
+    {"suspect_votes", {&Policy::suspect_is_mute}, "I9", "snapshot-beside", kScheduleSeeds},
     {"release_all", {&Policy::release_up_to_seq}, "I13", "late-release", kScheduleSeeds},
     {"released_counts",
      {&Policy::released_stay_released},

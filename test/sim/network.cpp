@@ -29,8 +29,11 @@ void Network::Send(NodeId from, NodeId to, std::size_t kind, const std::function
   const bool twice = random_.Chance(faults.duplicate);
   if (twice && counts) coverage_.duplicated[kind]++;
   const std::uint64_t order = ++sent_[from.value][to.value];
+  const auto marked = special_.find({from, to, kind});
+  const Special special = marked == special_.end() ? Special{} : marked->second;
+  if (special.again > Micros{0}) scheduler_.After(Latency() + special.again, deliver);
   for (int copies = twice ? 2 : 1; copies > 0; copies--) {
-    scheduler_.After(Latency() + extra_[from.value][to.value],
+    scheduler_.After(Latency() + extra_[from.value][to.value] + special.extra,
                      [this, from, to, kind, counts, order, deliver] {
                        std::uint64_t& newest = newest_[from.value][to.value];
                        if (order < newest && counts) coverage_.reordered[kind]++;

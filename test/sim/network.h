@@ -20,6 +20,7 @@ struct Faults {
   Micros fastest{100}, slowest{3000};      // of a message that is not delayed
   Micros longest_delay = Seconds(3);
   int disk_fails = 0;           // permille of writes of the vote file
+  int scan_inexact = 0;         // permille of readings of the end of WAL: they stop too early
   int crash_after_persist = 0;  // per 10,000 such writes: all is stored, nothing is sent yet
   int crash_in_write = 0;       // per 10,000 writes of a file: at any point on the way
   int slow_fsync = 0;           // permille of writes: the worker waits, up to `slowest_fsync`
@@ -63,6 +64,14 @@ class Network {
   void LoseNext(NodeId from, NodeId to, std::size_t kind, std::uint64_t count) {
     lose_[{from, to, kind}] = count;
   }
+  // From now on messages of this kind take so much longer on this link, or arrive once more so much
+  // later.
+  void DelayKind(NodeId from, NodeId to, std::size_t kind, Micros extra) {
+    special_[{from, to, kind}].extra = extra;
+  }
+  void Repeat(NodeId from, NodeId to, std::size_t kind, Micros later) {
+    special_[{from, to, kind}].again = later;
+  }
 
   // `kind` is Message::index(), or kWal. Calls `deliver` as often as the message arrives.
   static constexpr std::size_t kWal = kMessageKinds;
@@ -78,7 +87,11 @@ class Network {
   using PerLink = std::array<std::array<T, kMaxNodes + 1>, kMaxNodes + 1>;
   bool Loses(NodeId from, NodeId to, std::size_t kind);
 
+  struct Special {
+    Micros extra{}, again{};
+  };
   std::map<std::tuple<NodeId, NodeId, std::size_t>, std::uint64_t> lose_;
+  std::map<std::tuple<NodeId, NodeId, std::size_t>, Special> special_;
   PerLink<bool> cut_{};
   PerLink<Micros> extra_{};
   PerLink<std::uint64_t> sent_{}, newest_{};

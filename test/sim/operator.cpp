@@ -60,10 +60,11 @@ bool World::MayConfirm(const Node& n) const {
   return n.up && n.state.suspect && !clones_ && !observer.Outdated(n);
 }
 
-bool World::IsVoterNow(const Node& n) const {
+bool World::IsNeeded(const Node& n) const {
   const RegisterValue* value = observer.Newest();
   const Member* member = value ? FindMember(*value, n.member_name) : nullptr;
-  return member && HasVote(*value, member->id);
+  return member && (HasVote(*value, member->id) || member->sync_candidate ||
+                    value->sync.Has(member->id) || BasisOf(*value).sync.Has(member->id));
 }
 
 bool World::ForceFence() {

@@ -60,8 +60,10 @@ void World::PerformScan(Node& n, const Duties& duties) {
   if (!Quiet(s) || !s.running || s.promoting) return;
   s.scanning = duties.scan;
   s.flushed = s.written;
-  const Record end = s.flushed;
-  const bool exact = !random.Chance(network.faults.disk_fails);
+  // What is not exact may end anywhere before the true end.
+  const bool exact = !random.Chance(network.faults.scan_inexact);
+  Record end = s.flushed;
+  for (int i = 0; !exact && i < 3 && wal.ParentOf(end) != 0; i++) end = wal.ParentOf(end);
   scheduler.After(Delay(Ms(1), Ms(200)), [this, id = n.id, life = n.life, scan = *duties.scan,
                                           server_life = s.life, end, exact] {
     WhenAwake(id, [=, this] {

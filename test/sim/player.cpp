@@ -20,7 +20,9 @@ const Player::Verb Player::kVerbs[] = {
     {"roll-back", 2, 3, &Player::RollBack}, {"clone", 2, 3, &Player::Clone},
     {"ask", 2, 20, &Player::Ask},           {"release", 1, 1, &Player::ByOperator},
     {"force", 1, 1, &Player::ByOperator},   {"confirm", 1, 1, &Player::ByOperator},
-    {"renew", 1, 1, &Player::ByOperator},   {"restore", 0, 0, &Player::Restore, true},
+    {"renew", 1, 2, &Player::ByOperator},   {"restore", 0, 0, &Player::Restore, true},
+    {"delay", 5, 5, &Player::Delay},        {"repeat", 5, 5, &Player::Delay},
+    {"move", 1, 1, &Player::Move},
 };
 
 Player::Result Player::Do(const Act& act) {
@@ -70,8 +72,27 @@ Node* Player::NodeNamed(const std::string& word) {
   return named;
 }
 
+bool Player::HoldsOf(const std::string& what, const Node& node) const {
+  const RegisterValue* value = w_.observer.Newest();
+  const State& s = node.state;
+  if (!value || !node.up) return false;
+  const Member* member = FindMember(*value, node.member_name);
+  const bool valid = s.phase == Phase::kConfigured && !s.suspect;
+  if (what == "expelled") return s.expelled;
+  if (what == "suspect") return s.suspect;
+  if (what == "standby") return valid && member && member->id != value->primary;
+  if (what == "votes") return valid && member && HasVote(*value, member->id);
+  return what == "member" && valid && member &&
+         (member->incarnation == Incarnation{} ||
+          member->incarnation == s.durable.identity.incarnation);
+}
+
 bool Player::Holds(const std::string& condition) {
   const RegisterValue* value = w_.observer.Newest();
+  if (const std::size_t of = condition.find('='); of != std::string::npos) {
+    const Node* n = NodeNamed(condition.substr(of + 1));
+    return n && HoldsOf(condition.substr(0, of), *n);
+  }
   if (condition == "created") return w_.Created();
   if (condition == "coordinator") return w_.Coordinator() != nullptr;
   if (condition == "writable") return Well(w_);

@@ -50,6 +50,7 @@ class Player {
   Result CutOff(const Act& act);  // isolate, deafen, mute
   Result Slow(const Act& act);
   Result Lose(const Act& act);
+  Result Delay(const Act& act);  // delay, repeat
   Result Heal(const Act& act);
   Result Noise(const Act& act);
   Result Calm(const Act& act);
@@ -57,11 +58,13 @@ class Player {
   Result FillDisk(const Act& act);
   Result RollBack(const Act& act);
   Result Clone(const Act& act);
+  Result Move(const Act& act);
   Result Ask(const Act& act);
   Result ByOperator(const Act& act);  // release, force, confirm, renew
   Result Restore(const Act& act);
 
   bool Holds(const std::string& condition);
+  bool HoldsOf(const std::string& what, const Node& node) const;
   Node* NodeNamed(const std::string& word);
   Node* Other();
   std::optional<Change> ChangeIn(const Act& act);

@@ -20,6 +20,7 @@ constexpr NoiseKind kNoise[] = {
     {"delay", &Faults::delay, nullptr},
     {"disk", &Faults::disk_fails, nullptr},
     {"crash", &Faults::crash_after_persist, nullptr},
+    {"scan", &Faults::scan_inexact, nullptr},
     {"rejoin", &Faults::operator_rejoin, nullptr},
     {"torn", &Faults::crash_in_write, nullptr},
     {"fsync", &Faults::slow_fsync, nullptr},
@@ -37,6 +38,13 @@ std::optional<int> NumberIn(const std::string& word) {
   const auto [end, error] = std::from_chars(begin, word.data() + word.size(), n);
   if (error != std::errc{} || end != word.data() + word.size()) return std::nullopt;
   return n;
+}
+
+std::optional<std::size_t> KindIn(const std::string& word) {
+  if (word == "WAL") return Network::kWal;
+  for (std::size_t kind = 0; kind < kMessageKinds; kind++)
+    if (word == MessageName(kind)) return kind;
+  return std::nullopt;
 }
 
 bool SetNoise(Faults& faults, const std::string& name, int value) {
@@ -137,6 +145,14 @@ Player::Result Player::RollBack(const Act& act) {
   return done ? Result::kDone : Result::kDidNotHappen;
 }
 
+// Its disk is put into another machine.
+Player::Result Player::Move(const Act& act) {
+  Node* n = NodeNamed(act[1]);
+  if (!n || !n->vote) return Result::kDidNotHappen;
+  w_.Move(*n);
+  return Result::kDone;
+}
+
 Player::Result Player::Clone(const Act& act) {
   Node* from = NodeNamed(act[1]);
   Node* to = NodeNamed(act[2]);
@@ -213,13 +229,25 @@ Player::Result Player::Lose(const Act& act) {
   const Node* a = NodeNamed(act[2]);
   const Node* b = NodeNamed(act[4]);
   const std::optional<int> count = act.size() > 5 ? NumberIn(act[5]) : 1'000'000'000;
-  std::size_t kind = 0;
-  while (kind < kMessageKinds && act[1] != MessageName(kind)) kind++;
-  if (act[1] == "WAL") kind = Network::kWal;
-  if (act[3] != "->" || !count || *count <= 0 || kind > Network::kWal) return Result::kUnknown;
-  if (kind == kMessageKinds && act[1] != "WAL") return Result::kUnknown;
+  const std::optional<std::size_t> kind = KindIn(act[1]);
+  if (act[3] != "->" || !count || *count <= 0 || !kind) return Result::kUnknown;
   if (!a || !b) return Result::kDidNotHappen;
-  w_.network.LoseNext(a->address, b->address, kind, static_cast<std::uint64_t>(*count));
+  w_.network.LoseNext(a->address, b->address, *kind, static_cast<std::uint64_t>(*count));
+  return Result::kDone;
+}
+
+// delay COMMIT A -> B 2s: from now on; repeat COMMIT A -> B 2s: once more, so much later.
+Player::Result Player::Delay(const Act& act) {
+  const Node* a = NodeNamed(act[2]);
+  const Node* b = NodeNamed(act[4]);
+  const std::optional<std::size_t> kind = KindIn(act[1]);
+  const std::optional<Micros> time = ParseTime(act[5]);
+  if (act[3] != "->" || !kind || !time) return Result::kUnknown;
+  if (!a || !b) return Result::kDidNotHappen;
+  if (act[0] == "delay")
+    w_.network.DelayKind(a->id, b->id, *kind, *time);
+  else
+    w_.network.Repeat(a->id, b->id, *kind, *time);
   return Result::kDone;
 }
 
@@ -276,13 +304,15 @@ Player::Result Player::Cast(const Act& act) {
   return Result::kDone;
 }
 
-// An operator who now and then copies a node that cannot follow anew.
+// An operator who now and then copies a node that cannot follow anew, and vouches for a disk that
+// he moved.
 void Player::Operator() {
   for (Node& n : w_.nodes) {
     if (n.up && w_.MayRejoin(n) && w_.random.Chance(w_.network.faults.operator_rejoin)) {
       w_.Rejoin(n);
       break;
     }
+    if (w_.MayConfirm(n) && w_.random.Chance(w_.network.faults.operator_rejoin)) w_.Confirm(n);
   }
   w_.scheduler.After(Ms(200), [this] { Operator(); });
 }

@@ -83,7 +83,8 @@ Player::Result Player::Ask(const Act& act) {
 
 Player::Result Player::ByOperator(const Act& act) {
   Node* n = NodeNamed(act[1]);
-  if (!n) return Result::kDidNotHappen;
+  if (act.size() > 2 && (act[0] != "renew" || act[2] != "voteless")) return Result::kUnknown;
+  if (!n || (act.size() > 2 && w_.IsNeeded(*n))) return Result::kDidNotHappen;
   const bool done = act[0] == "release" ? w_.Release(*n)
                     : act[0] == "force" ? w_.Force(*n)
                     : act[0] == "renew" ? w_.Renew(*n)
@@ -128,8 +129,10 @@ bool Player::Whole() {
   const bool spare = VoterCount(*value) > 1 && value->voters_prev.empty();
   // With one standby in S, and commits that wait for it, that one must not fail.
   const bool goes_on = value->sync.nodes.size() != 1 || value->on_no_sync == OnNoSync::kDegrade;
-  return Well(w_) && w_.EveryStandbyStreams() && !Missing() && value->active && spare && goes_on &&
-         value->sync == FullSyncSet(*value, value->primary);
+  // Nor may the primary still be asking for what was right a moment ago.
+  const Node& primary = w_.MachineOf(*value, value->primary);
+  return Well(w_) && !primary.state.request && w_.EveryStandbyStreams() && !Missing() &&
+         value->active && spare && goes_on && value->sync == FullSyncSet(*value, value->primary);
 }
 
 // An operator makes everything as it was at the beginning.

@@ -22,25 +22,32 @@
 //                            "cast"): chosen: a newer epoch was committed; epoch: it acknowledges
 //                            commits; same: it does, and is no newer one; kept: and the lease
 //                            never lapsed
+//                            and of one node: votes=n1, member=n1, standby=n1,
+//                            expelled=n1, suspect=n1
 //   > try CONDITION [30s]    waits, and goes on in any case
 //   > expect CONDITION [30s] waits, and L1 (L2: coordinator) is violated if it does not hold then
 //   > expect I3              what was violated before is this: for mutants
 //   > end unless CONDITION
 //   > kill n1 [800ms] | start n1 | restart worker n1 | lose-vote n1 800ms
 //   > freeze n1 800ms | suspend n1 800ms
+//   > move n1 (its disk is put into another machine)
 //   > fill n1 2s (its disk) | roll-back n1 5s [wal] | clone n1 n4 [snapshot]
 //   > cut n1 n2 | cut n1 -> n2 | slow n1 -> n2 1100ms | isolate n1 | deafen n1 | mute n1 | heal
 //   > lose COMMIT n1 -> n2 [1]   messages of that kind (or WAL), the next ones or all
+//   > delay WAL n1 -> n2 2s      such messages take so much longer from now on
+//   > repeat RELEASE n1 -> n2 2s they arrive once more, so much later
 //   > clock n1 -95 [boottime]    its clocks, or one of them, run by 95 permille too slowly
 //   > ask n2 voters n1 n2 n3 | ask n2 voters 3 n2 n4 n1 (so many, the primary first)
 //   > ask n2 ttl 500 | drift 110 | mode manual | paused on | auto-voters on | durability async |
 //     no-sync degrade | count n3 | uncount n3 | remove n4 | failover [n2]
 //   > release n1 (its lease) | force n1 (the majority is lost) | confirm n1 (a suspect) |
-//     renew n1 (a new copy)
+//     renew n1 [voteless] (a new copy; unless it has a vote or may be counted)
 //   > restore                an operator makes everything as it was at the creation
 //   > fence                  the coordinator begins a FENCE without cause
 //   > elect n1               its election timer ends now
-//   > noise lose=20 dup=60   permille of messages; delay; disk: writes that fail; crash: per 10,000
+//   > noise lose=20 dup=60   permille of messages; delay; disk: writes that fail; scan: ends of WAL
+//   that
+//                            are not exact; crash: per 10,000
 //                            writes; rejoin: operators; epochs: adversaries; torn, fsync, held,
 //                            pause, reload: see network.h; fastest, slowest, longest: ms
 //   > calm                   no noise, no cuts, everybody up and awake

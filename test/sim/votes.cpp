@@ -7,6 +7,10 @@
 namespace orchestra::sim {
 namespace {
 
+// What a peer promised is written down with the next STATUS of a second without such a write, and a
+// STATUS comes every second.
+constexpr Micros kRemembersWithin = Seconds(8);
+
 std::string Of(NodeId id) { return "n" + std::to_string(id.value); }
 
 template <typename M>
@@ -132,7 +136,8 @@ void Observer::Receiving(const Node& node, const orchestra::Received& received) 
       std::holds_alternative<Fenced>(envelope.message))
     tally_ = TallyOf(node.state);
   const auto* fenced = std::get_if<Fenced>(&envelope.message);
-  if (fenced && fenced->position && fenced->position->exact && fenced->ballot.node == Self(node.state)) {
+  if (fenced && fenced->position && fenced->position->exact &&
+      fenced->ballot.node == Self(node.state)) {
     counted_[{fenced->ballot, envelope.from}].insert(fenced->position->end);
   }
 }
@@ -145,9 +150,13 @@ void Observer::Received(const Node& node, const orchestra::Received& received, c
     if (std::find(ended.begin(), ended.end(), mine) != ended.end()) told_of_end_[node.id] = mine;
   }
   if (const auto* status = std::get_if<Status>(&message); status && !status->status.suspect) {
-    auto& [boot, promised] = told_[{node.id, received.incarnation}];
-    boot = std::max(boot, received.boot);
-    promised = std::max(promised, status->status.promised);
+    ToldOf& told = told_[{node.id, received.incarnation}];
+    told.boot = std::max(told.boot, received.boot);
+    if (status->status.promised > told.newest) {
+      if (world_.scheduler.now() - told.newest_at >= kRemembersWithin) told.promised = told.newest;
+      told.newest = status->status.promised;
+      told.newest_at = world_.scheduler.now();
+    }
   }
   if (!from.outdated) return;
   const Tally now = TallyOf(node.state);
@@ -176,15 +185,23 @@ bool Observer::ToldMore(const Node& node, const orchestra::Received& received,
                         const Sender& from) const {
   const auto told = told_.find({node.id, received.incarnation});
   if (told == told_.end()) return false;
-  return received.boot < told->second.first || from.promised < told->second.second;
+  const ToldOf& t = told->second;
+  const bool remembered = world_.scheduler.now() - t.newest_at >= kRemembersWithin;
+  return received.boot < t.boot || from.promised < (remembered ? t.newest : t.promised);
 }
 
 void Observer::RolledBack(const Node& node) {
   reports_.erase(node.vote->identity.node);
-  // A lone voter asks nobody.
+  // WAL that is missing where no vote is: nobody can tell.
+  if (node.wal_lost && !Outdated(node)) beyond_claims_ = true;
+  // A lone voter asks nobody, nor does who was the only one at that time.
+  const NodeId self = node.vote->identity.node;
+  const auto alone = [self](const RegisterValue& value) {
+    return VoterCount(value) == 1 && IsVoter(value, self);
+  };
   const RegisterValue* newest = Newest();
-  if (newest && VoterCount(*newest) == 1 && IsVoter(*newest, node.vote->identity.node))
-    beyond_claims_ = true;
+  const std::optional<Written>& knows = node.vote->accepted;
+  if ((newest && alone(*newest)) || (knows && alone(*knows->value))) beyond_claims_ = true;
 }
 
 void Observer::Cloned(const Node&) {}

@@ -110,9 +110,11 @@ class World {
   // in The answer comes within `patience` in state.answer.
   bool Ask(Node& node, Change change, Micros patience = Seconds(5));
   bool AbandonAsking(Node& node);
-  bool Release(Node& node);  // a holder: no new commits, and then the lease goes
-  bool Force(Node& node);    // the majority is lost for ever, says the operator
-  bool Confirm(Node& node);  // a suspect disk is the newest and only one
+  bool Release(Node& node);                 // a holder: no new commits, and then the lease goes
+  bool Force(Node& node);                   // the majority is lost for ever, says the operator
+  bool Confirm(Node& node);                 // a suspect disk is the newest and only one
+  bool MayConfirm(const Node& node) const;  // and that is true
+  bool IsNeeded(const Node& node) const;    // it has a vote, or may be counted for commits
   // A new copy of the primary's data in place of whatever the node had; it
   // joins by itself.
   bool Renew(Node& node);
@@ -138,7 +140,8 @@ class World {
   // both, or either. `keeps_anchor`: a snapshot, with the same inode and birth
   // time, and not a copy file by file.
   void CloneOnto(Node& from, Node& to, bool keeps_anchor);
-  bool ForceFence();  // the coordinator begins a failover without cause
+  void Move(Node& node);  // its disk is put into another machine
+  bool ForceFence();      // the coordinator begins a failover without cause
   void ForceElection(Node& node);
   // What an operator does to a node that cannot follow: a new copy of the
   // primary's data.
