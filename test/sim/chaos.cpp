@@ -253,12 +253,12 @@ class Drawing {
     Add("end unless standby=" + left);
     Add("freeze " + left + Time(50, 400));
     Add("run" + Time(1, 400));
-    for (std::size_t i = 1; i <= Voters(); i++)
+    for (std::size_t i = 1; i <= Everybody(); i++)
       if (const std::string name = "n" + std::to_string(i); name != left) Add("kill " + name);
     Add("run 8s");
     Add("force " + left);
     ExpectWell();
-    for (std::size_t i = 1; i <= Voters(); i++) Add("start n" + std::to_string(i));
+    for (std::size_t i = 1; i <= Everybody(); i++) Add("start n" + std::to_string(i));
   }
 
   const std::uint64_t seed_;
