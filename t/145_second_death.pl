@@ -100,7 +100,7 @@ sub nobody_commits
 	}
 	is($last->register->{active} ? 1 : 0, 0, 'after activation: one copy is not enough');
 	nobody_commits('after activation', $writer, now(), $n1, $new, $last);
-	# The way out while both of them are to be made anew: the last one goes on alone. It lacks nothing.
+	# The way out while both are to be made anew: the last one goes on alone. It lacks nothing.
 	$_->kill_all for $n1, $new;
 	my $forced = wait_for('it is forced', sub {
 		my $call = 'SELECT orchestra_failover(accept_data_loss => true';

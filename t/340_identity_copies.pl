@@ -153,7 +153,7 @@ my ($kept, $aside) = ($n1->data_dir . '/orchestra/pgsql_tmp_vote', $n1->basedir 
 rename $kept, $aside or die $!;
 system_or_bail('cp', '-a', $aside, $kept);
 $cluster->rewind($n1, $new);
-ok(!-e $n1->data_dir . '/orchestra/pgsql_tmp_vote/vote', 'rewound: pg_rewind has removed the vote');
+ok(!-e "$kept/vote", 'rewound: pg_rewind has removed the vote');
 $n1->start;
 takes_no_part('rewound', $n1, 'n1', qr/no valid vote: its vote file is missing/);
 like(row($n1)->{problem}, qr/counts on the vote of n1, which is lost/, 'rewound: and what is lost');

@@ -80,7 +80,7 @@ cmp_ok($took, '<', 15, 'others live: confirmed soon');
 my $text = slurp_file($n3->logfile, $log);
 like($text, qr/identity_suspect node=n3 \S+ reason="its disk is on another machine than before"/,
 	'others live: it said why it did not vote');
-like($text, qr/identity_suspect.*identity_confirmed node=n3 \S+ reason="by a majority of the other/s,
+like($text, qr/identity_suspect.*identity_confirmed node=n3 \S+ reason="by a majority of the /s,
 	'others live: and who confirmed it');
 wait_for('n3 streams', sub { row($n1, 'n3')->{state} eq 'streaming' }, $limit);
 wait_for('n3 votes', sub { $n1->register->{reachable_voters} == 3 }, $limit);
@@ -98,7 +98,7 @@ written_elsewhere($n1);
 $n1->start;
 my $mute = qr/are on another machine or file system than before: it takes no part until/;
 wait_for('n1 says why it takes no part', sub { (row($n1)->{problem} // '') =~ $mute }, $limit);
-like(row($n1)->{problem}, qr/make sure that no copy of it runs and call orchestra_confirm_identity/,
+like(row($n1)->{problem}, qr/make sure that no copy of it runs and call orchestra_confirm_ident/,
 	'alone: and what an operator may do');
 my $until = now() + 2 * $n1->register->{lease_ttl_ms} / 1000;
 wait_for('it stays so', sub { die "it votes\n" if row($n1)->{problem} !~ $mute; now() > $until });
@@ -109,7 +109,7 @@ is($n1->value('SELECT orchestra_confirm_identity()'), 'n1 votes again', 'alone: 
 wait_for('n1 takes part', sub { (row($n1)->{problem} // '') !~ $mute }, $limit);
 isnt($n1->role, 'MASTER', 'alone: one vote is no majority');
 $n2->start;
-is($cluster->wait_for_primary(seconds => $limit), $n1, 'with n2 it is a majority: the primary is n1');
+is($cluster->wait_for_primary(seconds => $limit), $n1, 'with n2 it is a majority: n1 goes on');
 is($n1->psql('postgres', 'INSERT INTO writes VALUES (1)', timeout => 30), 0, 'and it writes');
 $cluster->end;
 done_testing();

@@ -81,7 +81,8 @@ $primary = $cluster->wait_for_primary(seconds => 60);
 $writer->wait_for_acknowledged(500, after => $down);
 note sprintf 'the primary restarted: %s writes %.2f s after it was down', $primary->name,
   $writer->first_after($down);
-is($writer->stop->verdict($primary, $stopped)->{problem}, '', 'the primary restarted: nothing lost');
+is($writer->stop->verdict($primary, $stopped)->{problem}, '',
+	'the primary restarted: nothing lost');
 is(join(' ', map { $_->name } grep { $_->role eq 'MASTER' } $cluster->nodes), $primary->name,
 	'the primary restarted: one primary');
 like($cluster->turns($writer), qr/^n1(?: n[23])?$/, 'the primary restarted: one writer at a time');
