@@ -84,6 +84,10 @@ BootDecision FromVote(Durable durable, const Surroundings& found) {
   if (!durable.expelled.empty()) return Expelled(marker, durable.expelled);
   if (std::string wrong = Disagreement(marker, durable); !wrong.empty())
     return Quarantine(marker, wrong);
+  if (!durable.committed && Differ(durable.identity.machine, found.machine))
+    return {Phase::kUnconfigured, std::nullopt, std::nullopt,
+            "The vote file of a creation that was not finished is ignored: it was made on another "
+            "machine."};
   if (!durable.committed) return {Phase::kPending, std::move(durable), {}, ""};
   BootDecision decision = Configured(std::move(durable), marker, found);
   decision.write_marker = true;

@@ -223,5 +223,17 @@ TEST(Boot, AnotherMachineOrFileSystemMakesASuspect) {
   }
 }
 
+TEST(Boot, AnUnfinishedCreationDoesNotMoveToAnotherMachine) {
+  for (const bool moved : {false, true}) {
+    Found found = Restart();
+    SetVote(found, [](Durable& d) { d.committed.reset(); });
+    found.marker_present = false;
+    if (moved) found.machine++;
+    const BootDecision decision = DecideBoot(found);
+    EXPECT_EQ(decision.phase, moved ? Phase::kUnconfigured : Phase::kPending);
+    EXPECT_EQ(decision.reason.empty(), !moved);
+  }
+}
+
 }  // namespace
 }  // namespace orchestra
