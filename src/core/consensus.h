@@ -216,6 +216,7 @@ struct State {
   std::optional<Instant> joint_since;  // a quorum knows that a change of voters is committed
   Micros step_aside_after{};           // grows each time that stepping aside did not help
   Instant stepped_aside_at{};
+  std::optional<Instant> better_since;  // somebody who should lead rather than this node
   struct Farewell {
     Address to;
     int left = 0;

@@ -125,6 +125,7 @@ void Machine::Lead() {
   s_.aftermath = Aftermath{};
   s_.led_since = s_.leased_at = now_;
   s_.joint_since.reset();
+  s_.better_since.reset();
   s_.lease_lapsed = false;
   s_.coordinator = Me();
   for (auto& [id, peer] : s_.peers) {

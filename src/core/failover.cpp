@@ -210,7 +210,11 @@ SyncSet Machine::SyncSetFor(const RegisterValue& next, NodeId target) const {
     auto it = s_.peers.find(node);
     const bool heard = it != s_.peers.end() && it->second.heard_at &&
                        Since(now_, *it->second.heard_at) < T().election_max;
-    if (heard || s_.failover.positions.contains(node)) alive.nodes.push_back(node);
+    // A former primary follows nobody before it is made anew.
+    auto position = s_.failover.positions.find(node);
+    const bool counted = position != s_.failover.positions.end();
+    if (counted && position->second.out_of_recovery) continue;
+    if (heard || counted) alive.nodes.push_back(node);
   }
   alive.k = alive.nodes.empty() ? 0 : 1;
   return alive.nodes.empty() && next.on_no_sync == OnNoSync::kRefuse ? full : alive;

@@ -208,7 +208,10 @@ void Machine::Force(const ForceRecovery& force) {
     return refuse("a coordinator is heard: a majority of the voters lives");
   if (IsCoordinator(s_) && HearsQuorum(T().election_max))
     return refuse("this node leads a majority of the voters");
-  if (PromiseLives() || HoldsOff()) return refuse("a lease may still be in force: try again soon");
+  // What it promised itself it may take back.
+  const bool to_another = s_.durable.accepted && s_.durable.accepted->value->primary != Me();
+  if ((PromiseLives() && to_another) || HoldsOff())
+    return refuse("a lease may still be in force: try again soon");
   RegisterValue next = *old;
   const ClusterId ended = old->cluster_id;
   next.cluster_id = force.cluster;

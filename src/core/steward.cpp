@@ -35,15 +35,27 @@ void Machine::HandOver() {
   const Micros stay = std::max<Micros>(2 * t.election_max, s_.step_aside_after);
   if (Since(now_, s_.led_since) < stay) return;
   const int mine = Rank(Me(), s_.view.status);
+  bool better = false;
   for (const auto& [id, peer] : s_.peers) {
     const bool well = id != Me() && IsVoter(value, id) && peer.heard_at && peer.status_at &&
                       Since(now_, *peer.heard_at) < 2 * t.heartbeat;
-    if (!well || Rank(id, peer.status) >= mine) continue;
-    const bool again = Since(now_, s_.stepped_aside_at) < 2 * kLongestStay;
-    s_.step_aside_after = again ? std::min<Micros>(2 * stay, kLongestStay) : Micros{0};
-    s_.stepped_aside_at = now_;
-    return Follow();
+    better |= well && Rank(id, peer.status) < mine;
   }
+  // That the primary has just gone shows on one standby before it shows on the other.
+  auto primary = s_.peers.find(value.primary);
+  const bool quiet =
+      value.primary == Me() || (primary != s_.peers.end() && primary->second.heard_at &&
+                                Since(now_, *primary->second.heard_at) < 2 * t.heartbeat);
+  if (!better || !quiet) {
+    s_.better_since.reset();
+    return;
+  }
+  if (!s_.better_since) s_.better_since = now_;
+  if (Since(now_, *s_.better_since) < t.election_max) return;
+  const bool again = Since(now_, s_.stepped_aside_at) < 2 * kLongestStay;
+  s_.step_aside_after = again ? std::min<Micros>(2 * stay, kLongestStay) : Micros{0};
+  s_.stepped_aside_at = now_;
+  Follow();
 }
 
 // Why the node should not get a vote now, or empty.

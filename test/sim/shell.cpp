@@ -272,7 +272,7 @@ void World::BootWorker(Node& n) {
   n.state = State{};
   if (fresh.phase == Phase::kQuarantined && tracing())
     Trace(&n, "is quarantined: " + fresh.quarantine_reason);
-  if (fresh.phase == Phase::kQuarantined) n.stated.reset();
+  if (fresh.durable.boot_count == BootCount{}) n.stated.reset();  // its vote is not used
   ScheduleTick(n);
   if (fresh.durable.boot_count != BootCount{}) {
     const Marker* marker = decision.write_marker ? &*decision.marker : nullptr;
