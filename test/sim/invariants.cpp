@@ -120,7 +120,10 @@ void Observer::CheckSuccession(const RegisterValue& old, const RegisterValue& va
   if (value == old) return;
   if (value.epoch != old.epoch) CountFailover(old, value);
   CheckVoters(old, value);
-  if (value.epoch == old.epoch) CheckSync(old, value);
+  // A write may be found chosen late, when newer ones are: then others are counted on.
+  const RegisterValue* newest = Newest();
+  const bool in_force = newest && newest->version <= value.version;
+  if (value.epoch == old.epoch && in_force) CheckSync(old, value);
   CountChange(old, value);
 }
 
