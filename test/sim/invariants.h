@@ -37,6 +37,16 @@ class World;
 struct Node;
 struct Sender;
 
+// The newest that a disk says it has promised and accepted.
+struct LastVotes {
+  Ballot promised;
+  WriteId accepted;
+  friend auto operator<=>(const LastVotes&, const LastVotes&) = default;
+};
+inline LastVotes VotedBy(const Durable& d) {
+  return {d.promised, d.accepted ? d.accepted->write : WriteId{}};
+}
+
 struct Violation {
   std::string invariant;  // "I1"
   std::string text;
@@ -137,7 +147,7 @@ class Observer {
   // The newest start and promise of an identity that a machine was told of in a STATUS.
   struct ToldOf {
     BootCount boot;
-    Ballot promised, newest;  // what it must remember by now, and may remember
+    LastVotes voted, newest;  // what it must remember by now, and may remember
     Micros newest_at{};
   };
   std::map<std::pair<NodeId, Incarnation>, ToldOf> told_;

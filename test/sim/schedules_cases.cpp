@@ -30,11 +30,11 @@ std::vector<Schedule> SchedulesOfCases() {
       restart worker n4
       run 10s
       cast off
-      isolate primary
+      isolate coordinator
       roll-back n4 30s
-      run 2s
-      fence
-      expect epoch 30s)"},
+      run 4s
+      expect coordinator 12s
+      expect writable 30s)"},
 
       // A voter's disk goes to another machine: its peers vouch for it, and then its vote is
       // needed.

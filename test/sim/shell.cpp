@@ -171,7 +171,7 @@ void World::Dispatch(Node& from, const Envelope& envelope) {
   const std::optional<Address> address =
       envelope.to == kNoNode ? envelope.at : PeerAddress(from.state, envelope.to);
   const Sender sender{ClusterOf(from.state), IncarnationOf(from), from.state.durable.boot_count,
-                      from.state.durable.promised, observer.Outdated(from)};
+                      VotedBy(from.state.durable), observer.Outdated(from)};
   std::string bytes;
   if (config.frames) {
     const FrameHeader header{kProtocolMin, kProtocolMax,       sender.cluster, envelope.from,

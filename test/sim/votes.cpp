@@ -152,9 +152,10 @@ void Observer::Received(const Node& node, const orchestra::Received& received, c
   if (const auto* status = std::get_if<Status>(&message); status && !status->status.suspect) {
     ToldOf& told = told_[{node.id, received.incarnation}];
     told.boot = std::max(told.boot, received.boot);
-    if (status->status.promised > told.newest) {
-      if (world_.scheduler.now() - told.newest_at >= kRemembersWithin) told.promised = told.newest;
-      told.newest = status->status.promised;
+    const LastVotes voted{status->status.promised, status->status.accepted};
+    if (voted > told.newest) {
+      if (world_.scheduler.now() - told.newest_at >= kRemembersWithin) told.voted = told.newest;
+      told.newest = voted;
       told.newest_at = world_.scheduler.now();
     }
   }
@@ -187,7 +188,7 @@ bool Observer::ToldMore(const Node& node, const orchestra::Received& received,
   if (told == told_.end()) return false;
   const ToldOf& t = told->second;
   const bool remembered = world_.scheduler.now() - t.newest_at >= kRemembersWithin;
-  return received.boot < t.boot || from.promised < (remembered ? t.newest : t.promised);
+  return received.boot < t.boot || from.voted < (remembered ? t.newest : t.voted);
 }
 
 void Observer::RolledBack(const Node& node) {

@@ -85,7 +85,7 @@ struct Sender {
   ClusterId cluster;
   Incarnation incarnation;
   BootCount boot;
-  Ballot promised;        // on its disk
+  LastVotes voted;        // on its disk
   bool outdated = false;  // its disk lacks something that its identity has voted (I14)
 };
 
