@@ -170,6 +170,10 @@ void Observer::Received(const Node& node, const orchestra::Received& received, c
       (std::holds_alternative<Accepted>(message) && joined(tally_.acks, now.acks)) ||
       (std::holds_alternative<LeaseAck>(message) && joined(tally_.grants, now.grants)) ||
       (std::holds_alternative<Fenced>(message) && joined(tally_.positions, now.positions));
+  // A grant that only goes on counts as well.
+  const auto* ack = std::get_if<LeaseAck>(&message);
+  if (ack && ack->granted && now.grants.contains(id) && !ToldMore(node, received, from))
+    beyond_claims_ = true;
   if (!counted) {
     world_.coverage.outdated_ignored++;
   } else if (ToldMore(node, received, from)) {
