@@ -156,9 +156,7 @@ void Machine::On(NodeId, const Join& m) {
 // lives there: a live incumbent keeps its name.
 bool Machine::MayReplace(const Member& namesake, const Join& m) const {
   const RegisterValue& value = *s_.proposal->value;
-  auto it = s_.peers.find(namesake.id);
-  const bool alive = it != s_.peers.end() && it->second.status_at &&
-                     Since(now_, *it->second.status_at) < kIncumbentLives;
+  const bool alive = Lives(namesake.id);
   const bool counted = value.sync.Has(namesake.id) || BasisOf(value).sync.Has(namesake.id) ||
                        HasVote(value, namesake.id) || namesake.id == value.primary;
   return namesake.incarnation != m.incarnation && !counted && !alive &&

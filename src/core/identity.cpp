@@ -15,6 +15,12 @@ constexpr std::uint64_t kConfirmedAhead = 1u << 20;
 
 }  // namespace
 
+bool Machine::Lives(NodeId node) const {
+  auto it = s_.peers.find(node);
+  return it != s_.peers.end() && it->second.status_at &&
+         Since(now_, *it->second.status_at) < kIncumbentLives;
+}
+
 const PeerMemory* Machine::MemoryOf(NodeId node) const {
   for (const PeerMemory& memory : s_.durable.peers)
     if (memory.node == node) return &memory;
@@ -134,9 +140,7 @@ void Machine::On(NodeId from, const Recall& m) {
   // Who has just started does not know yet who else is alive.
   if (Since(now_, s_.started) < kIncumbentLives) return;
   const PeerMemory* memory = MemoryOf(from);
-  auto it = s_.peers.find(from);
-  const bool alive = it != s_.peers.end() && it->second.status_at &&
-                     Since(now_, *it->second.status_at) < kIncumbentLives;
+  const bool alive = Lives(from);
   if (memory)
     Send(from, Recalled{m.nonce, memory->incarnation, memory->boot, memory->ballot,
                         memory->accepted, memory->fenced, alive});

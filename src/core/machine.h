@@ -129,6 +129,7 @@ class Machine {
 
   // identity.cpp
   bool Trusted(const Received& received);
+  bool Lives(NodeId node) const;
   void Remember(const PeerMemory& seen);
   bool Newer(const PeerMemory& seen, const PeerMemory& memory) const;
   const PeerMemory* MemoryOf(NodeId node) const;
