@@ -81,7 +81,8 @@ isnt($n1->psql('postgres', 'INSERT INTO writes VALUES (-1)'), 0,
 wait_for_finding($n1, 'AllNodesUnreachable');
 my %status = $n1->status;
 is($status{n1}{state}, 'closed', 'two of three killed: status says that the gate is closed');
-is($n1->register->{reachable_voters}, 1, 'two of three killed: and that no majority is there');
+wait_for('two of three killed: and that no majority is there',
+	sub { $n1->register->{reachable_voters} == 1 });
 $n2->start;
 $writer->wait_for_acknowledged(500, after => now());
 is($n1->role, 'MASTER', 'one of them back: the same primary writes');

@@ -27,7 +27,11 @@ bool SameVotes(const RegisterValue& a, const RegisterValue& b) {
 }  // namespace
 
 void Observer::Fail(const std::string& invariant, const std::string& text) {
-  if (violation_ || beyond_claims_) return;
+  if (violation_ || postponed_ || beyond_claims_) return;
+  if (judging_) {
+    postponed_ = Violation{invariant, text};
+    return;
+  }
   violation_ = Violation{invariant, text};
   world_.Trace(nullptr, invariant + " is violated: " + text);
 }

@@ -65,8 +65,10 @@ class Observer {
   void AfterStep(const Node& node, bool persisted);     // I1, I6, I11, I13, C1
   void GateSet(const Node& node);                       // I9
   void Sent(const Node& node, const Envelope& envelope);
-  void Receiving(const Node& node, const orchestra::Received& received);
-  void Received(const Node& node, const orchestra::Received& received, const Sender& from);
+  // Around the step that hears `received`; `done`: the step was taken and stored.
+  void Receiving(const Node& node, const orchestra::Received& received, const Sender& from);
+  void Received(const Node& node, const orchestra::Received& received, const Sender& from,
+                bool done);
   void EndOfWalRead(const Node& node, const WalPosition& position, Record record);
   void GateOpened(const Node& node);
   // The gate let an acknowledgement through that k standbys confirmed; and the client heard it.
@@ -98,8 +100,10 @@ class Observer {
     std::map<WriteId, ValuePtr> chosen;
     std::map<EpochId, ValuePtr> epochs;  // the write that began each chosen epoch
   };
-  struct Tally {  // whose votes of one kind a node counts
-    std::set<NodeId> pre_votes, promises, acks, grants, positions;
+  struct Tally {  // whose votes of one kind a node counts, and what it voted for
+    std::set<NodeId> promises, acks, grants, positions;
+    Ballot promised;
+    WriteId accepted;
   };
 
   // invariants.cpp
@@ -120,6 +124,8 @@ class Observer {
   void CheckLeases(const Node& node);
   void Voted(Node& node, const std::optional<Durable>& before);
   static Tally TallyOf(const State& state);
+  void Told(const Node& node, const orchestra::Received& received);
+  bool Counted(const Node& node, const orchestra::Received& received) const;
   bool ToldMore(const Node& node, const orchestra::Received& received, const Sender& from) const;
 
   // commits.cpp
@@ -130,6 +136,9 @@ class Observer {
   World& world_;
   std::optional<Violation> violation_;
   bool beyond_claims_ = false;
+  // While a step hears an outdated disk: it may turn out to be outside of the claims.
+  bool judging_ = false;
+  std::optional<Violation> postponed_;
   std::map<std::pair<ClusterId, WriteId>, Vote> votes_;
   std::map<ClusterId, History> clusters_;
   ClusterId newest_cluster_;

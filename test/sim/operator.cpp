@@ -109,13 +109,13 @@ bool World::MayCopy(const Node& n) const {
   return true;
 }
 
-// It knows the epoch in force, and cannot follow its primary.
+// It knows the epoch in force, and cannot follow its primary, or says that it must be made anew.
 bool World::MayRejoin(const Node& n) const {
   if (n.state.phase != Phase::kConfigured || !MayCopy(n)) return false;
   const RegisterValue& value = *observer.Newest();
   const RegisterValue* known = CommittedValue(n.state);
   if (!known || known->epoch != value.epoch) return false;
-  return n.server.out_of_recovery || n.state.durable.wrote_epoch != EpochId{} ||
+  return n.server.out_of_recovery || !MayFollow(n.state) ||
          !wal.IsAncestor(n.server.flushed, MachineOf(value, value.primary).server.flushed);
 }
 

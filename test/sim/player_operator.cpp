@@ -120,6 +120,13 @@ std::optional<Change> Player::Missing() const {
       return ChangeMember{member.id, true};
     }
   }
+  // Who is out for good confirms nothing any more.
+  for (const Member& member : value->members) {
+    const Node& n = w_.MachineOf(*value, member.id);
+    if (!member.voter && member.sync_candidate && n.state.phase == Phase::kQuarantined) {
+      return ChangeMember{member.id, false};
+    }
+  }
   return std::nullopt;
 }
 

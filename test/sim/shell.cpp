@@ -252,8 +252,9 @@ void World::Deliver(Node& to, const Envelope& envelope, const Sender& from,
                 header.incarnation,
                 header.boot};
   }
-  observer.Receiving(to, received);
-  if (Apply(to, received)) observer.Received(to, received, from);
+  observer.Receiving(to, received, from);
+  const bool done = Apply(to, received);
+  observer.Received(to, received, from, done);
 }
 
 // ---------------------------------------------------------------- boot

@@ -50,7 +50,7 @@ void Observer::AfterStep(const Node& node, bool persisted) {
   }
   // Nobody that it asked remembers what this disk has lost (whoever does refuses it, see Received):
   // outside of what is claimed.
-  const bool counts = IsCoordinator(node.state) || world_.Holds(node);
+  const bool counts = node.state.role == Role::kCoordinator || world_.Holds(node);
   if (counts && Outdated(node)) beyond_claims_ = true;
   CheckLeases(node);
   CheckSetting(node);
@@ -123,18 +123,16 @@ void Observer::Voted(Node& node, const std::optional<Durable>& before) {
 }
 
 Observer::Tally Observer::TallyOf(const State& s) {
-  return {s.pre_votes, Keys(s.promises), s.proposal_acks, Keys(s.grants),
-          Keys(s.failover.positions)};
+  return {Keys(s.promises),   s.proposal_acks,
+          Keys(s.grants),     Keys(s.failover.positions),
+          s.durable.promised, s.durable.accepted ? s.durable.accepted->write : WriteId{}};
 }
 
-void Observer::Receiving(const Node& node, const orchestra::Received& received) {
+void Observer::Receiving(const Node& node, const orchestra::Received& received,
+                         const Sender& from) {
   const Envelope& envelope = received.envelope;
-  if (std::holds_alternative<Promise>(envelope.message) ||
-      std::holds_alternative<PreVoteOk>(envelope.message) ||
-      std::holds_alternative<Accepted>(envelope.message) ||
-      std::holds_alternative<LeaseAck>(envelope.message) ||
-      std::holds_alternative<Fenced>(envelope.message))
-    tally_ = TallyOf(node.state);
+  judging_ = from.outdated;
+  if (judging_) tally_ = TallyOf(node.state);
   const auto* fenced = std::get_if<Fenced>(&envelope.message);
   if (fenced && fenced->position && fenced->position->exact &&
       fenced->ballot.node == Self(node.state)) {
@@ -142,48 +140,66 @@ void Observer::Receiving(const Node& node, const orchestra::Received& received) 
   }
 }
 
-void Observer::Received(const Node& node, const orchestra::Received& received, const Sender& from) {
+// What the node knows by now.
+void Observer::Told(const Node& node, const orchestra::Received& received) {
   const Message& message = received.envelope.message;
   if (const auto* commit = std::get_if<Commit>(&message)) {
     const auto& ended = commit->written.value->former_clusters;
     const ClusterId mine = ClusterOf(node);
     if (std::find(ended.begin(), ended.end(), mine) != ended.end()) told_of_end_[node.id] = mine;
   }
-  if (const auto* status = std::get_if<Status>(&message); status && !status->status.suspect) {
-    ToldOf& told = told_[{node.id, received.incarnation}];
-    told.boot = std::max(told.boot, received.boot);
-    const LastVotes voted{status->status.promised, status->status.accepted};
-    if (voted > told.newest) {
-      if (world_.scheduler.now() - told.newest_at >= kRemembersWithin) told.voted = told.newest;
-      told.newest = voted;
-      told.newest_at = world_.scheduler.now();
-    }
+  const auto* status = std::get_if<Status>(&message);
+  if (!status || status->status.suspect) return;
+  ToldOf& told = told_[{node.id, received.incarnation}];
+  told.boot = std::max(told.boot, received.boot);
+  const LastVotes voted{status->status.promised, status->status.accepted};
+  if (voted > told.newest) {
+    if (world_.scheduler.now() - told.newest_at >= kRemembersWithin) told.voted = told.newest;
+    told.newest = voted;
+    told.newest_at = world_.scheduler.now();
   }
-  if (!from.outdated) return;
+}
+
+// Did the step give the sender's vote a meaning, or vote for the sender?
+bool Observer::Counted(const Node& node, const orchestra::Received& received) const {
+  const Message& message = received.envelope.message;
   const Tally now = TallyOf(node.state);
-  const NodeId id = received.envelope.from;
-  const auto joined = [id](const std::set<NodeId>& then, const std::set<NodeId>& since) {
+  const auto joined = [id = received.envelope.from](const std::set<NodeId>& then,
+                                                    const std::set<NodeId>& since) {
     return since.contains(id) && !then.contains(id);
   };
-  const bool counted =
-      (std::holds_alternative<Promise>(message) && joined(tally_.promises, now.promises)) ||
-      (std::holds_alternative<Accepted>(message) && joined(tally_.acks, now.acks)) ||
-      (std::holds_alternative<LeaseAck>(message) && joined(tally_.grants, now.grants)) ||
-      (std::holds_alternative<Fenced>(message) && joined(tally_.positions, now.positions));
+  if (const auto* prepare = std::get_if<Prepare>(&message))
+    return now.promised == prepare->ballot && now.promised != tally_.promised;
+  if (const auto* accept = std::get_if<Accept>(&message))
+    return now.accepted == accept->written.write && now.accepted != tally_.accepted;
+  return (std::holds_alternative<Promise>(message) && joined(tally_.promises, now.promises)) ||
+         (std::holds_alternative<Accepted>(message) && joined(tally_.acks, now.acks)) ||
+         (std::holds_alternative<LeaseAck>(message) && joined(tally_.grants, now.grants)) ||
+         (std::holds_alternative<Fenced>(message) && joined(tally_.positions, now.positions));
+}
+
+void Observer::Received(const Node& node, const orchestra::Received& received, const Sender& from,
+                        bool done) {
+  if (done) Told(node, received);
+  if (!from.outdated) return;
+  const Message& message = received.envelope.message;
+  const NodeId id = received.envelope.from;
+  const bool more = ToldMore(node, received, from);
+  const bool counted = Counted(node, received);
   // A grant that only goes on counts as well.
   const auto* ack = std::get_if<LeaseAck>(&message);
-  if (ack && ack->granted && now.grants.contains(id) && !ToldMore(node, received, from))
-    beyond_claims_ = true;
-  if (!counted) {
-    world_.coverage.outdated_ignored++;
-  } else if (ToldMore(node, received, from)) {
+  const bool goes_on = done && ack && ack->granted && node.state.grants.contains(id);
+  judging_ = false;
+  // No node that lives remembers what this disk has lost: outside of what is claimed.
+  if (!more && (counted || goes_on)) beyond_claims_ = true;
+  if (counted && more)
     Fail("I14", Of(node.id) + " counts " + NameOf(message) + " of " + Of(id) +
                     ", though it was told of a newer state of that disk");
-  } else {
-    world_.coverage.outdated_counted++;
-    // No node that lives remembers what this disk has lost: outside of what is claimed.
-    beyond_claims_ = true;
+  if (postponed_) {
+    const Violation last = *std::exchange(postponed_, std::nullopt);
+    Fail(last.invariant, last.text);
   }
+  (counted ? world_.coverage.outdated_counted : world_.coverage.outdated_ignored)++;
 }
 
 bool Observer::ToldMore(const Node& node, const orchestra::Received& received,

@@ -227,6 +227,9 @@ sub rewind
 	$from->safe_psql('postgres', 'CHECKPOINT');    # pg_rewind asks it for the timeline
 	PostgreSQL::Test::Utils::system_or_bail('pg_rewind', '--target-pgdata', $node->data_dir,
 		'--source-server', $from->connstr('postgres'));
+	# What $from wrote meanwhile: consistent only with it, and a node without a vote receives nothing.
+	PostgreSQL::Test::Utils::system_or_bail('sh', '-c',
+		"cp '" . $from->data_dir . "'/pg_wal/0* '" . $node->data_dir . "/pg_wal/'");
 	return $self->make_its_own($node, $from);
 }
 
