@@ -171,6 +171,7 @@ void Machine::OnTick() {
   CommandTick();
   if (!Configured()) return;
   if (s_.suspect) return RecallTick();
+  RememberTick();
   FollowTick();
   if (AmVoter()) ElectionTick();
   if (Leading()) CoordinatorTick();

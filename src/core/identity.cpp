@@ -91,26 +91,35 @@ bool Machine::Trusted(const Received& received) {
     seen.fenced = status->status.fenced;
   }
   const PeerMemory* memory = MemoryOf(from);
-  if (!memory || memory->incarnation != received.incarnation) return Remember(seen), true;
+  if (!memory || memory->incarnation != received.incarnation) {
+    s_.peers[from].status_at.reset();  // it was another copy's
+    return Remember(seen), true;
+  }
   const bool older = status && (seen.ballot < memory->ballot || seen.accepted < memory->accepted ||
                                 seen.fenced < memory->fenced);
   if (received.boot < memory->boot || older) return TellOlder(from, *memory), false;
   // Of a new start nothing counts before it said what it remembers, but what was committed.
   if (received.boot > memory->boot && !status) return std::holds_alternative<Commit>(message);
-  if (status && Newer(seen, *memory)) {
-    Remember(seen);
-    s_.remembered_at = now_;
-  }
+  if (seen.boot > memory->boot) Remember(seen);
   return true;
 }
 
-// Worth a write? A new start is; what it promised and accepted only now and then, for it will say
-// so again soon.
-bool Machine::Newer(const PeerMemory& seen, const PeerMemory& memory) const {
-  if (seen.boot > memory.boot) return true;
-  const bool more =
-      seen.ballot > memory.ballot || seen.accepted > memory.accepted || seen.fenced > memory.fenced;
-  return more && Since(now_, s_.remembered_at) >= kTellEvery;
+// Worth a write at once is only a new start. What a node promised, accepted and was fenced for
+// since then is stored now and then, also if it falls silent.
+void Machine::RememberTick() {
+  if (Since(now_, s_.remembered_at) < kTellEvery || !policy_.peer_memory) return;
+  s_.remembered_at = now_;
+  const std::vector<PeerMemory> memories = s_.durable.peers;
+  for (const PeerMemory& memory : memories) {
+    const auto peer = s_.peers.find(memory.node);
+    if (peer == s_.peers.end() || !peer->second.status_at) continue;
+    const NodeStatus& status = peer->second.status;
+    PeerMemory seen = memory;
+    seen.ballot = std::max(seen.ballot, status.promised);
+    seen.accepted = std::max(seen.accepted, status.accepted);
+    seen.fenced = std::max(seen.fenced, status.fenced);
+    if (!(seen == memory)) Remember(seen);
+  }
 }
 
 // ---------------------------------------------------------------- a suspect

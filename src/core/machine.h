@@ -131,7 +131,7 @@ class Machine {
   bool Trusted(const Received& received);
   bool Lives(NodeId node) const;
   void Remember(const PeerMemory& seen);
-  bool Newer(const PeerMemory& seen, const PeerMemory& memory) const;
+  void RememberTick();
   const PeerMemory* MemoryOf(NodeId node) const;
   void TellOlder(NodeId node, const PeerMemory& memory);
   void TellForeign(NodeId node);

@@ -32,7 +32,8 @@ void Observer::Rejoined(const Node& node) {
 }
 
 void Observer::PromotionStarted(const Node& node, EpochId epoch) {
-  if (Outdated(node)) beyond_claims_ = true;  // rolled back since it was counted
+  // Rolled back since it was counted, or to when it was to be promoted.
+  if (Outdated(node) || epoch < knew_[node.id]) beyond_claims_ = true;
   const ValuePtr* chosen = EpochOf(node, epoch);
   if (!chosen || (*chosen)->primary != Self(node.state)) {
     Fail("I7", Of(node.id) + " is promoted for epoch " + ToText(epoch) +

@@ -128,14 +128,14 @@ bool World::RollBack(Node& n, Micros age, bool with_wal) {
     if (image.vote == n.vote) return false;
     Trace(&n, with_wal ? "is rolled back" : "has its vote file rolled back");
     coverage.roll_backs++;
-    n.vote = image.vote;
+    const std::optional<Durable> before = std::exchange(n.vote, image.vote);
     n.marker = image.marker;
     n.disk.votes = image.votes;
     if (with_wal) static_cast<DataDirectory&>(n.server) = image.data;
     n.wal_lost |= with_wal;
     n.disk.images.clear();
     n.stated = n.vote;
-    observer.RolledBack(n);
+    observer.RolledBack(n, before);
     return true;
   }
   return false;

@@ -76,7 +76,7 @@ class Observer {
   void Acknowledged(const Node& node, Record record, EpochId decided_in);
   void PromotionStarted(const Node& node, EpochId epoch);
   void Rejoined(const Node& node);  // its WAL was replaced: what it reported is void
-  void RolledBack(const Node& node);
+  void RolledBack(const Node& node, const std::optional<Durable>& before);
   void Cloned(const Node& node);
 
   std::uint64_t acknowledged() const { return acknowledged_count_; }
@@ -153,6 +153,7 @@ class Observer {
   std::map<EpochId, std::set<Lsn>> agreed_;                     // where the target may be promoted
   std::set<EpochId> forced_;                                    // it is promoted from where it is
   std::map<Incarnation, std::uint64_t> votes_made_;
+  std::map<NodeId, EpochId> knew_;  // by machine: the newest epoch, before its disk was rolled back
   // The newest start and promise of an identity that a machine was told of in a STATUS.
   struct ToldOf {
     BootCount boot;

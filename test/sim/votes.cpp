@@ -211,7 +211,8 @@ bool Observer::ToldMore(const Node& node, const orchestra::Received& received,
   return received.boot < t.boot || from.voted < (remembered ? t.newest : t.voted);
 }
 
-void Observer::RolledBack(const Node& node) {
+void Observer::RolledBack(const Node& node, const std::optional<Durable>& before) {
+  if (before && before->committed) knew_[node.id] = before->committed->value->epoch;
   reports_.erase(node.vote->identity.node);
   // WAL that is missing where no vote is: nobody can tell.
   if (node.wal_lost && !Outdated(node)) beyond_claims_ = true;

@@ -42,6 +42,37 @@ TEST(Identity, MemoryIsWrittenOnlyWhenItChanges) {
   }
 }
 
+TEST(Identity, WhatAPeerVotedLastIsStoredThoughItFallsSilent) {
+  Heard node;
+  NodeStatus status;
+  node.From(3, Status{status}, 5);
+  node.Tick();
+  status.promised = kHigh;
+  node.From(3, Status{status}, 5);
+  EXPECT_FALSE(node.last.persist) << "now and then is enough";
+  node.Pass(seconds(1));
+  node.Tick();
+  EXPECT_TRUE(node.last.persist);
+  ASSERT_EQ(node.state.durable.peers.size(), 1u);
+  EXPECT_EQ(node.state.durable.peers[0].ballot, kHigh);
+}
+
+TEST(Identity, WhatACopyBeforeItVotedIsNotHeldAgainstANewOne) {
+  Heard node;
+  Written& known = *node.state.durable.committed;
+  RegisterValue value = *known.value;
+  value.members[2].incarnation = Incarnation{};  // it is not known yet which disk speaks for it
+  known.value = std::make_shared<const RegisterValue>(value);
+  NodeStatus status;
+  status.promised = kHigh;
+  node.From(3, Status{status}, 5, 3);
+  node.From(3, HeartbeatAck{}, 1, 33);
+  node.Pass(seconds(1));
+  node.Tick();
+  node.From(3, Status{}, 1, 33);
+  EXPECT_FALSE(node.Sent<Recalled>(3));
+}
+
 TEST(Identity, ALowerBallotAfterARestartIsARollBack) {
   Heard node;
   NodeStatus status;
