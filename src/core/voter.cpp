@@ -190,12 +190,15 @@ void Machine::On(NodeId from, const Fence& m) {
   }
   if (m.ballot > s_.durable.promised) Write().promised = m.ballot;
   if (s_.role != Role::kFollower && s_.ballot < m.ballot) Follow();
+  // Too late: the epoch that it would end is over. An end of WAL that is read for it would still be
+  // under way when this node takes WAL again, and be taken for the answer to the next FENCE.
+  const RegisterValue* value = CommittedValue(s_);
+  if (value && m.epoch < value->epoch) return;
   if (m.epoch > s_.durable.fenced) {
     Write().fenced = m.epoch;
     Tell(NoteKind::kFenced, m.epoch, Me(), "asked by " + Name(from),
          "take no WAL and grant no lease until a newer epoch is committed");
   }
-  const RegisterValue* value = CommittedValue(s_);
   if (value && value->primary == Me() && value->epoch <= m.epoch &&
       s_.lease_epoch == value->epoch) {
     DropLease();

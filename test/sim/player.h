@@ -71,6 +71,7 @@ class Player {
   std::vector<NodeId> VotersIn(const Act& act);
   std::optional<Change> Missing() const;
   bool Whole();
+  bool WholeNow();
   void CrashFor(Node& node, Micros time);
   void Operator();
   void WatchEpochs();
@@ -79,6 +80,7 @@ class Player {
   std::map<std::string, NodeId> cast_;  // roles that stay with a node
   std::vector<NodeId> killed_;          // in that order
   EpochId epoch_;                       // chosen when something was done last
+  std::optional<Micros> whole_since_;
   EpochId seen_;
   std::uint64_t leases_ = 0;  // acquired when something was done last
   int epochs_ = 0;            // noise: permille of new epochs whose primary dies at once

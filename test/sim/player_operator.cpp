@@ -130,8 +130,18 @@ std::optional<Change> Player::Missing() const {
   return std::nullopt;
 }
 
-// As at the creation, and one more node may fail.
+// As at the creation for some time, so that nobody is about to change it, and one more node may
+// fail.
 bool Player::Whole() {
+  if (!WholeNow()) {
+    whole_since_.reset();
+    return false;
+  }
+  if (!whole_since_) whole_since_ = w_.scheduler.now();
+  return w_.scheduler.now() - *whole_since_ >= 2 * Ms(w_.config.ttl_ms);
+}
+
+bool Player::WholeNow() {
   const RegisterValue* value = w_.observer.Newest();
   const bool spare = VoterCount(*value) > 1 && value->voters_prev.empty();
   // With one standby in S, and commits that wait for it, that one must not fail.

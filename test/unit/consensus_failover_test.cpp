@@ -120,6 +120,18 @@ TEST(Fence, ScanOfAnEarlierEpochIsDropped) {
 
 // ---------------------------------------------------------------- rule 5: counting and choosing
 
+// Else the end of WAL would be read while WAL comes in, and answer the next FENCE.
+TEST(Fence, OfAnEpochThatIsOverIsNotObeyed) {
+  Node node(3);
+  node.See(DbState::kStandby);
+  const Ballot ballot{5, NodeId{2}};
+  node.Hear(2, Commit{WriteOf(NextEpoch(FirstValue(), 2, ballot), ballot), 1});
+  node.Hear(2, orchestra::Fence{ballot, Version{1}, kFirst, true});
+  EXPECT_FALSE(DutiesOf(node.state, node.now).scan);
+  EXPECT_EQ(node.state.durable.fenced, EpochId{});
+  EXPECT_FALSE(node.Sent<Fenced>(2));
+}
+
 TEST(Failover, NeedsEnoughOfTheSynchronousSet) {
   Coordinator node;
   node.Fence();
