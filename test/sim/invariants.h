@@ -104,6 +104,7 @@ class Observer {
     std::set<NodeId> promises, acks, grants, positions;
     Ballot promised;
     WriteId accepted;
+    bool in_failover = false;
   };
 
   // invariants.cpp

@@ -123,9 +123,13 @@ void Observer::Voted(Node& node, const std::optional<Durable>& before) {
 }
 
 Observer::Tally Observer::TallyOf(const State& s) {
-  return {Keys(s.promises),   s.proposal_acks,
-          Keys(s.grants),     Keys(s.failover.positions),
-          s.durable.promised, s.durable.accepted ? s.durable.accepted->write : WriteId{}};
+  return {Keys(s.promises),
+          s.proposal_acks,
+          Keys(s.grants),
+          Keys(s.failover.positions),
+          s.durable.promised,
+          s.durable.accepted ? s.durable.accepted->write : WriteId{},
+          s.failover.stage != Failover::Stage::kNone};
 }
 
 void Observer::Receiving(const Node& node, const orchestra::Received& received,
@@ -175,7 +179,8 @@ bool Observer::Counted(const Node& node, const orchestra::Received& received) co
   return (std::holds_alternative<Promise>(message) && joined(tally_.promises, now.promises)) ||
          (std::holds_alternative<Accepted>(message) && joined(tally_.acks, now.acks)) ||
          (std::holds_alternative<LeaseAck>(message) && joined(tally_.grants, now.grants)) ||
-         (std::holds_alternative<Fenced>(message) && joined(tally_.positions, now.positions));
+         (std::holds_alternative<Fenced>(message) &&
+          (joined(tally_.positions, now.positions) || tally_.in_failover != now.in_failover));
 }
 
 void Observer::Received(const Node& node, const orchestra::Received& received, const Sender& from,
