@@ -72,6 +72,9 @@ struct Note {
 // again and again: the shell compares with what is, and acts on the difference.
 struct Duties {
   Phase phase = Phase::kUnconfigured;
+  // The server's settings are orchestra's to set (synchronous_standby_names, primary_conninfo).
+  // False: what orchestra has changed of them gets its former value back.
+  bool managed = false;
   bool gated = false;  // commits need the lease below
   bool mute = false;   // its WAL may be another branch: nobody may stream from here
   bool gate_open = false;

@@ -56,6 +56,7 @@ Outcome Apply(const RegisterValue& value, const Request& request, const NoteStar
 }
 
 Outcome Apply(const RegisterValue& value, const Request& request, const ChangeSync& change) {
+  if (value.mode == Mode::kObserve) return No("in mode observe nothing is set");
   if (value.durability == Durability::kAsync && change.sync != SyncSet{})
     return No("durability async has no synchronous set");
   RegisterValue next = Next(value);
@@ -147,7 +148,15 @@ Outcome Apply(const RegisterValue& value, const Request& /*request*/,
   if (change.lease_ttl_ms) next.lease_ttl_ms = *change.lease_ttl_ms;
   next.longest_ttl_ms = std::max(next.longest_ttl_ms, next.lease_ttl_ms);
   if (change.drift_permille) next.drift_permille = *change.drift_permille;
-  if (change.mode) next.mode = *change.mode;
+  if (change.mode && *change.mode != value.mode) {
+    if (!value.active) return Later("the epoch is not active yet");
+    next.mode = *change.mode;
+    // What is not set counts on nobody, and the primary has to say that it knows when that ends.
+    if (next.mode == Mode::kObserve) {
+      next.sync = SyncSet{};
+      next.primary_boot = BootCount{};
+    }
+  }
   if (change.paused) next.paused = *change.paused;
   if (change.auto_voters) next.auto_voters = *change.auto_voters;
   if (change.on_no_sync) next.on_no_sync = *change.on_no_sync;
@@ -163,6 +172,7 @@ Outcome Apply(const RegisterValue& value, const Request& /*request*/,
 }
 
 Outcome Apply(const RegisterValue& value, const Request& /*request*/, const StartFailover& change) {
+  if (value.mode == Mode::kObserve) return No("in mode observe nobody is promoted");
   if (change.target == kNoNode) return value;
   const Member* target = FindMember(value, change.target);
   if (target == nullptr) return No("there is no such member");
@@ -170,6 +180,15 @@ Outcome Apply(const RegisterValue& value, const Request& /*request*/, const Star
   if (!target->voter) return No("only a voter can become the primary");
   if (change.target == value.primary) return No("it is the primary already");
   return value;
+}
+
+Outcome Apply(const RegisterValue& value, const Request& /*request*/, const DropCluster&) {
+  if (value.dropped) return value;
+  if (value.mode != Mode::kObserve)
+    return No("its members are still gated and set: change to mode observe first");
+  RegisterValue next = Next(value);
+  next.dropped = true;
+  return next;
 }
 
 std::string NamesOf(const RegisterValue& value, const std::vector<NodeId>& nodes) {
@@ -201,6 +220,8 @@ std::variant<RegisterValue, Refusal> Changed(const RegisterValue& value, NodeId 
     if (value.version != request.base) return Later("the register has moved on");
     if (request.boot < value.primary_boot) return No("asked for before its last start");
   }
+  if (value.dropped && !std::holds_alternative<DropCluster>(request.change))
+    return No("the cluster is being dropped");
   Outcome outcome =
       std::visit([&](const auto& change) { return Apply(value, request, change); }, request.change);
   if (const auto* next = std::get_if<RegisterValue>(&outcome))
@@ -225,6 +246,7 @@ std::string TextOf(const RegisterValue& value, const Change& change) {
         if constexpr (std::is_same_v<C, ChangeSettings>) return "settings";
         if constexpr (std::is_same_v<C, StartFailover>)
           return c.target == kNoNode ? "failover" : "failover to " + NameOf(value, c.target);
+        if constexpr (std::is_same_v<C, DropCluster>) return "cluster dropped";
       },
       change);
 }

@@ -80,6 +80,7 @@ using Event =
 struct Actions {
   bool persist = false;  // state.durable changed: make it durable before sending anything
   bool write_marker = false;
+  bool leave = false;  // the cluster was dropped: the marker and the vote file go, in this order
   std::vector<Envelope> send;
   std::vector<Note> notes;
 };

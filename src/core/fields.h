@@ -36,7 +36,7 @@ void Fields(auto& io, Of<Address> auto& v) {
   io(v.port);
 }
 constexpr MemberKind LastOf(MemberKind) { return MemberKind::kWitness; }
-constexpr Mode LastOf(Mode) { return Mode::kManual; }
+constexpr Mode LastOf(Mode) { return Mode::kObserve; }
 constexpr Durability LastOf(Durability) { return Durability::kAsync; }
 constexpr OnNoSync LastOf(OnNoSync) { return OnNoSync::kDegrade; }
 constexpr Verdict LastOf(Verdict) { return Verdict::kRefused; }
@@ -87,6 +87,7 @@ void Fields(auto& io, Of<RegisterValue> auto& v) {
   io(v.drift_permille);
   io(v.mode);
   io(v.paused);
+  io(v.dropped);
   io(v.durability);
   io(v.on_no_sync);
   io(v.auto_voters);
@@ -196,6 +197,7 @@ void Fields(auto& io, Of<Fenced> auto& v) {
 }
 void Fields(auto& io, Of<Activate> auto& v) { io(v.timeline); }
 void Fields(auto& /*io*/, Of<NoteStart> auto& /*v*/) {}
+void Fields(auto& /*io*/, Of<DropCluster> auto& /*v*/) {}
 void Fields(auto& io, Of<ChangeSync> auto& v) { io(v.sync); }
 void Fields(auto& io, Of<ChangeVoters> auto& v) { io.List(v.voters, kMaxMembers); }
 void Fields(auto& io, Of<ChangeMember> auto& v) {

@@ -150,8 +150,11 @@ struct StartFailover {  // by call: rules 4 and 5 as ever, and only to `target` 
   NodeId target;
   friend bool operator==(const StartFailover&, const StartFailover&) = default;
 };
+struct DropCluster {  // only in mode observe, so that nothing is gated or set any more
+  friend bool operator==(const DropCluster&, const DropCluster&) = default;
+};
 using Change = std::variant<Activate, NoteStart, ChangeSync, ChangeVoters, ChangeMember,
-                            RemoveMember, ChangeSettings, StartFailover>;
+                            RemoveMember, ChangeSettings, StartFailover, DropCluster>;
 
 // Compare-and-set: `change` if the register is at version `base`. `id` names it to its asker.
 struct Request {

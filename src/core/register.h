@@ -65,7 +65,8 @@ inline constexpr std::size_t kMaxLineage = 16;  // newest entries that the regis
 
 enum class Mode : std::uint8_t {
   kAutomatic,
-  kManual,  // gates and sync set as ever, failover only by call
+  kManual,   // gates and sync set as ever, failover only by call
+  kObserve,  // it only looks: nothing is gated, set or promoted; S is empty
 };
 enum class Durability : std::uint8_t {
   kQuorum,  // what is acknowledged is on k of S
@@ -103,12 +104,15 @@ struct RegisterValue {
   std::vector<NodeId> voters_prev;
   Version voters_since;          // the write that began the newest change of voters
   std::uint16_t highest_id = 0;  // ever given to a member: ids are not used again
-  BootCount primary_boot;        // start of the primary's worker that wrote last (rule 6)
+  // Start of the primary's worker that wrote last (rule 6); 0: none since the epoch began or mode
+  // observe ended, so that the primary may not know that it is gated.
+  BootCount primary_boot;
   std::uint32_t lease_ttl_ms = 2000;
   std::uint32_t longest_ttl_ms = 2000;  // of any lease of this epoch
   std::uint32_t drift_permille = 100;   // rho of rule 2
   Mode mode = Mode::kAutomatic;
   bool paused = false;  // no automatic failover; everything else as ever
+  bool dropped = false;  // the cluster is at its end: in mode observe, and every member leaves
   Durability durability = Durability::kQuorum;
   OnNoSync on_no_sync = OnNoSync::kRefuse;
   bool auto_voters = false;  // members that are caught up get a vote, two at a time
