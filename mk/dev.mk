@@ -1,9 +1,14 @@
 # For developers.
 CLANG_FORMAT ?= clang-format
+CLANG_TIDY ?= clang-tidy
 CXX_FILES = $(shell find src test bench -name '*.cpp' -o -name '*.h' 2>/dev/null)
 PERL_FILES = $(wildcard t/*.pl t/lib/*.pl t/lib/*/*.pm demo/*.pl)
 
-.PHONY: bench format lint help
+# What clang-tidy reads: all that builds without a server's headers.
+TIDY_FILES = $(wildcard src/core/*.cpp src/net/*.cpp test/sim/*.cpp test/unit/*.cpp)
+TIDY_LOG = build/tidy.log
+
+.PHONY: bench format lint lint-tidy help
 bench: deps ## probe (Google Benchmark), and failover and idle cost of a real cluster (ROUNDS=3)
 	@$(SUBMAKE) cmake-build
 	@$(SUBMAKE) -s -j2 root
@@ -14,7 +19,7 @@ bench: deps ## probe (Google Benchmark), and failover and idle cost of a real cl
 format: ## clang-format
 	@$(CLANG_FORMAT) -i $(CXX_FILES)
 
-lint: ## formatting, shell and Perl, sizes of files, zones
+lint: lint-tidy ## formatting, clang-tidy, shell and Perl, sizes of files, zones
 	@$(CLANG_FORMAT) --dry-run -Werror $(CXX_FILES)
 	@shellcheck -x $(wildcard tools/*.sh .ci/run demo/*.sh)
 	@sh test/unit/zones.sh .
@@ -22,6 +27,14 @@ lint: ## formatting, shell and Perl, sizes of files, zones
 	  awk '$$1 >= 500 && $$2 != "total" {print $$2 ": " $$1 " lines"; bad = 1} END {exit bad}'
 	@! grep -nE '.{101,}' $(PERL_FILES) $(wildcard tools/*.sh)
 	@! grep -nE '\bsleep[ (]+[1-9]' -r t test
+
+# A finding is printed and an error; the counts on standard error are not worth reading.
+lint-tidy: ## clang-tidy (some minutes); left out where it is not installed
+	@command -v $(CLANG_TIDY) >/dev/null || { echo 'no $(CLANG_TIDY): left out'; exit 0; }; \
+	  cmake -S . -B build/cmake -DCMAKE_MESSAGE_LOG_LEVEL=WARNING >/dev/null && \
+	  printf '%s\n' $(TIDY_FILES) | \
+	  xargs -P2 -n4 $(CLANG_TIDY) -p build/cmake --quiet 2>$(TIDY_LOG) || \
+	  { grep -v 'warnings\? generated' $(TIDY_LOG); exit 1; }
 
 help: ## this list
 	@printf '  %-15s %s\n' all 'builds the extension' install 'installs it (as PGXS: DESTDIR, PG_CONFIG)' \

@@ -3,6 +3,7 @@
 
 namespace orchestra::sim {
 
+// NOLINTNEXTLINE(readability-function-size): a table
 std::vector<Schedule> SchedulesOfData() {
   return {
       // ---- rule 5

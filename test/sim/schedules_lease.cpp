@@ -3,6 +3,7 @@
 
 namespace orchestra::sim {
 
+// NOLINTNEXTLINE(readability-function-size): a table
 std::vector<Schedule> SchedulesOfLease() {
   return {
       // The primary is cut off and fenced at once: leases must not overlap.

@@ -88,7 +88,7 @@ bool Votes(const RegisterValue& v, std::uint16_t id) { return IsVoter(v, NodeId{
 bool Counted(const RegisterValue& v, std::uint16_t id) {
   return FindMember(v, NodeId{id})->sync_candidate;
 }
-ChangeSettings Set(std::function<void(ChangeSettings&)> what) {
+ChangeSettings Set(const std::function<void(ChangeSettings&)>& what) {
   ChangeSettings settings;
   what(settings);
   return settings;
