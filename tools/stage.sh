@@ -4,7 +4,7 @@
 # that nobody else can enter. As root, what the tests need is copied into a fresh directory of an
 # unprivileged user (ORCHESTRA_TEST_USER, else postgres, else nobody) and runs there as that user;
 # as anybody else it runs in the clone. COMMAND finds
-#   ORCHESTRA_TOP   t/, test/, sql/, demo/ (also its current directory)
+#   ORCHESTRA_TOP   t/, test/, sql/, demo/, docs/ (also its current directory)
 #   ORCHESTRA_ROOT  the relocated server (`make root`)
 #   ORCHESTRA_WORK  a fresh directory to write in, also TMPDIR
 # At the end, on Ctrl-C and on failure every process that works in ORCHESTRA_WORK is ended and the
@@ -100,7 +100,7 @@ trap 'exit 129' HUP
 run=()
 if [[ -n $user ]]; then
   mkdir "$work/clone"
-  for part in t test sql expected demo bench tools build/tools; do
+  for part in t test sql expected demo docs bench tools build/tools; do
     [[ -e $top/$part ]] && (cd "$top" && cp -a --parents "$part" "$work/clone")
   done
   cp -a "$root" "$work/root"
