@@ -17,6 +17,12 @@ bool DeadPrimary(const Topology& t) {
   return !t.primary_reachable && t.lease_lapsed && t.standbys_streaming == 0;
 }
 
+// No failover could choose anybody. Nothing is fenced, so that a primary that comes back goes on in
+// its epoch.
+bool DeadPrimaryWithoutStandbys(const Topology& t) {
+  return DeadPrimary(t) && t.standbys_reachable == 0;
+}
+
 bool DeadPrimaryAndSomeStandbys(const Topology& t) {
   return DeadPrimary(t) && t.standbys_reachable < t.standbys;
 }
@@ -25,6 +31,8 @@ bool PrimaryWithoutLease(const Topology& t) {
   return t.lease_lapsed && t.without_lease >= t.lease_ttl;
 }
 
+bool SplitBrain(const Topology& t) { return !t.second_primary.empty(); }
+
 bool AllStandbyNotReplicating(const Topology& t) {
   return t.primary_reachable && t.standbys > 0 && t.standbys_streaming == 0;
 }
@@ -32,6 +40,8 @@ bool AllStandbyNotReplicating(const Topology& t) {
 bool StandbyNotReplicating(const Topology& t) {
   return t.primary_reachable && t.standbys_streaming < t.standbys;
 }
+
+bool ConfigMismatch(const Topology& t) { return !t.mismatch.empty(); }
 
 bool NoProblem(const Topology& /*t*/) { return true; }
 
@@ -49,20 +59,27 @@ std::string Evidence(const Topology& t) {
   text += ", " + of(t.others_reachable, t.others) + " other nodes reachable";
   text += ", " + of(t.standbys_reachable, t.standbys) + " standbys reachable";
   text += ", " + of(t.standbys_streaming, t.standbys) + " streaming";
+  for (const std::string& more : {t.second_primary, t.mismatch})
+    if (!more.empty()) text += ", " + more;
   return text;
 }
 
 }  // namespace
 
+// As in Orchestrator: who may see nothing decides nothing; then what calls for a recovery, the
+// worst first; then what people must know, the worst first. So SplitBrain, urgent as it is, comes
+// after the failovers: what a node says of itself must not keep a cluster without a primary (the
+// lease is the only veto, rule 8), and the fence of a failover is what stops a second primary. It
+// comes before UnreachablePrimary, which is often half of the same story.
 const std::vector<Rule>& Rules() {
   using Code = FindingCode;
   using Action = FindingAction;
   static const std::vector<Rule> kRules = {
       {Code::kAllNodesUnreachable, Action::kNone,
        "no other node can be reached: this node is the isolated one", AllNodesUnreachable},
-      {Code::kUnreachablePrimary, Action::kNone,
-       "the primary cannot be reached, but a majority renews its lease or standbys still stream",
-       UnreachablePrimary},
+      {Code::kDeadPrimaryWithoutStandbys, Action::kDetect,
+       "as DeadPrimary, and no standby can be reached: there is nothing to fail over to",
+       DeadPrimaryWithoutStandbys},
       {Code::kDeadPrimaryAndSomeStandbys, Action::kFailover,
        "as DeadPrimary, and some standbys cannot be reached either", DeadPrimaryAndSomeStandbys},
       {Code::kDeadPrimary, Action::kFailover,
@@ -71,10 +88,19 @@ const std::vector<Rule>& Rules() {
       {Code::kPrimaryWithoutLease, Action::kFailover,
        "the primary's lease lapsed at least one TTL ago, whatever still streams from it",
        PrimaryWithoutLease},
+      {Code::kSplitBrain, Action::kDetect,
+       "another node than the primary lets commits in; in mode observe: is out of recovery",
+       SplitBrain},
+      {Code::kUnreachablePrimary, Action::kNone,
+       "the primary cannot be reached, but a majority renews its lease or standbys still stream",
+       UnreachablePrimary},
       {Code::kAllStandbyNotReplicating, Action::kDetect,
        "the primary is well, no standby streams from it", AllStandbyNotReplicating},
       {Code::kStandbyNotReplicating, Action::kDetect,
        "the primary is well, some standby does not stream from it", StandbyNotReplicating},
+      {Code::kConfigMismatch, Action::kDetect,
+       "members differ in versions, share a name or an address, or override a managed setting",
+       ConfigMismatch},
       {Code::kNoProblem, Action::kNone, "nothing of the above", NoProblem},
   };
   return kRules;
@@ -86,18 +112,24 @@ const char* NameOf(FindingCode code) {
       return "NoProblem";
     case FindingCode::kAllNodesUnreachable:
       return "AllNodesUnreachable";
-    case FindingCode::kUnreachablePrimary:
-      return "UnreachablePrimary";
+    case FindingCode::kDeadPrimaryWithoutStandbys:
+      return "DeadPrimaryWithoutStandbys";
     case FindingCode::kDeadPrimaryAndSomeStandbys:
       return "DeadPrimaryAndSomeStandbys";
     case FindingCode::kDeadPrimary:
       return "DeadPrimary";
     case FindingCode::kPrimaryWithoutLease:
       return "PrimaryWithoutLease";
+    case FindingCode::kSplitBrain:
+      return "SplitBrain";
+    case FindingCode::kUnreachablePrimary:
+      return "UnreachablePrimary";
     case FindingCode::kAllStandbyNotReplicating:
       return "AllStandbyNotReplicating";
     case FindingCode::kStandbyNotReplicating:
       return "StandbyNotReplicating";
+    case FindingCode::kConfigMismatch:
+      return "ConfigMismatch";
   }
   return "Unknown";
 }

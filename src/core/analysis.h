@@ -12,13 +12,17 @@ namespace orchestra {
 enum class FindingCode : std::uint8_t {
   kNoProblem,
   kAllNodesUnreachable,
-  kUnreachablePrimary,
+  kDeadPrimaryWithoutStandbys,
   kDeadPrimaryAndSomeStandbys,
   kDeadPrimary,
   kPrimaryWithoutLease,
+  kSplitBrain,
+  kUnreachablePrimary,
   kAllStandbyNotReplicating,
   kStandbyNotReplicating,
+  kConfigMismatch,
 };
+inline constexpr FindingCode kLastFindingCode = FindingCode::kConfigMismatch;
 
 enum class FindingAction : std::uint8_t { kNone, kDetect, kFailover };
 
@@ -34,6 +38,8 @@ struct Topology {
   std::size_t standbys = 0;  // data nodes but the primary
   std::size_t standbys_reachable = 0;
   std::size_t standbys_streaming = 0;
+  std::string second_primary;  // who takes writes beside the primary, one clause; empty: nobody
+  std::string mismatch;        // on what members disagree, one clause; empty: on nothing
 };
 
 struct Rule {

@@ -22,7 +22,7 @@ static_assert(kNoteFixedBytes + kMaxReasonBytes + kMaxNextBytes + kMaxRecoveryBy
 
 // Found by argument-dependent look-up, hence not in the unnamed namespace.
 void Fields(auto& io, Of<Finding> auto& v) {
-  io.Enum(v.code, FindingCode::kStandbyNotReplicating);
+  io.Enum(v.code, kLastFindingCode);
   io.Enum(v.action, FindingAction::kFailover);
   io.Text(v.evidence, kMaxEvidenceBytes);
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "core/choices.h"
+
 namespace orchestra {
 namespace {
 
@@ -197,6 +199,20 @@ std::string NamesOf(const RegisterValue& value, const std::vector<NodeId>& nodes
   return text.empty() ? "nobody" : text;
 }
 
+// "mode observe, lease 5000 ms"
+std::string TextOf(const ChangeSettings& change) {
+  std::string text;
+  const auto add = [&text](const std::string& part) { text += (text.empty() ? "" : ", ") + part; };
+  if (change.mode) add(std::string("mode ") + NameOf(*change.mode));
+  if (change.paused) add(*change.paused ? "paused" : "not paused");
+  if (change.durability) add(std::string("durability ") + NameOf(*change.durability));
+  if (change.lease_ttl_ms) add("lease " + std::to_string(*change.lease_ttl_ms) + " ms");
+  if (change.drift_permille) add("drift " + std::to_string(*change.drift_permille) + " permille");
+  if (change.on_no_sync) add(std::string("on_no_sync ") + NameOf(*change.on_no_sync));
+  if (change.auto_voters) add(*change.auto_voters ? "auto_voters on" : "auto_voters off");
+  return text.empty() ? "no setting" : text;
+}
+
 }  // namespace
 
 bool IsWhole(const RegisterValue& next, const Change& change) {
@@ -243,7 +259,7 @@ std::string TextOf(const RegisterValue& value, const Change& change) {
           return NameOf(value, c.node) +
                  (c.sync_candidate ? " may be counted for commits" : " is not counted for commits");
         if constexpr (std::is_same_v<C, RemoveMember>) return NameOf(value, c.node) + " removed";
-        if constexpr (std::is_same_v<C, ChangeSettings>) return "settings";
+        if constexpr (std::is_same_v<C, ChangeSettings>) return TextOf(c);
         if constexpr (std::is_same_v<C, StartFailover>)
           return c.target == kNoNode ? "failover" : "failover to " + NameOf(value, c.target);
         if constexpr (std::is_same_v<C, DropCluster>) return "cluster dropped";

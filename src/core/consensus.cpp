@@ -7,6 +7,12 @@
 #include "core/machine.h"
 
 namespace orchestra {
+namespace {
+
+constexpr Micros kFarewell = std::chrono::seconds(1);  // of who knows that the cluster is dropped
+constexpr Micros kLongestFarewell = std::chrono::seconds(10);
+
+}  // namespace
 
 using std::chrono::milliseconds;
 
@@ -136,6 +142,10 @@ Machine::Machine(State& state, Instant now, const Policy& policy, Actions& actio
     : s_(state), now_(now), policy_(policy), actions_(actions) {}
 
 void Machine::Handle(const Event& event) {
+  if (s_.left) {
+    actions_.leave = std::holds_alternative<Tick>(event);
+    return;
+  }
   std::visit(
       [this](const auto& e) {
         using E = std::decay_t<decltype(e)>;
@@ -170,6 +180,8 @@ void Machine::OnTick() {
   JoinTick();
   CommandTick();
   if (!Configured()) return;
+  LeaveTick();
+  if (s_.left) return;
   if (s_.suspect) return RecallTick();
   RememberTick();
   FollowTick();
@@ -180,6 +192,23 @@ void Machine::OnTick() {
     s_.status_sent = now_;
     SendMembers(Status{s_.view.status});
   }
+}
+
+// The coordinator of a dropped cluster goes last, so that every member hears of it. A former
+// primary stays, closed: it would be a second one.
+void Machine::LeaveTick() {
+  const RegisterValue* value = CommittedValue(s_);
+  if (!value || !value->dropped || IsFormerPrimary(s_.durable)) return;
+  if (!s_.leaving_since) s_.leaving_since = now_;
+  bool missing = false;
+  for (const Member& member : value->members) {
+    const auto peer = s_.peers.find(member.id);
+    const bool knows = peer != s_.peers.end() && peer->second.heard_seq >= s_.commit_seq;
+    missing |= IsCoordinator(s_) && member.id != Me() && !knows;
+  }
+  if (Since(now_, *s_.leaving_since) < (missing ? kLongestFarewell : kFarewell)) return;
+  s_.left = actions_.leave = true;
+  s_.phase = Phase::kUnconfigured;
 }
 
 // Changes that others should know at once; the rest waits for the next round of Status.

@@ -233,6 +233,8 @@ struct State {
   bool lease_lapsed = false;  // a majority of voters is known to be without a promise
   Failover failover;
   Aftermath aftermath;
+  std::optional<Instant> leaving_since;  // the cluster is known to be dropped
+  bool left = false;                     // waits for the shell to make a plain server of this one
   std::optional<FindingCode> finding_now, finding_told;  // told once it lasts
   Instant finding_since{};
 

@@ -130,6 +130,7 @@ void Machine::On(NodeId, const Join& m) {
   }
   if (!IsCoordinator(s_) || s_.failover.stage != Failover::Stage::kNone) return;
   const RegisterValue& value = *s_.proposal->value;
+  if (value.dropped) return;
   if (m.system_identifier != value.system_identifier) return Decline(m);
   RegisterValue next = value;
   next.version.value++;

@@ -38,6 +38,18 @@ std::variant<T, std::string> DecodeFile(std::string_view magic, std::uint32_t kn
 
 }  // namespace
 
+bool IsFormerPrimary(const Durable& d) {
+  return d.committed && d.wrote_epoch != EpochId{} &&
+         d.committed->value->primary != d.identity.node;
+}
+
+bool Manages(const Durable& d) {
+  if (!d.committed) return false;
+  const RegisterValue& value = *d.committed->value;
+  const bool fenced = d.fenced >= value.epoch && d.fenced_version > value.version;
+  return Enforces(value) || fenced || IsFormerPrimary(d);
+}
+
 std::string EncodeDurable(const Durable& durable) {
   return EncodeFile(kVoteMagic, kVoteFormat, durable);
 }

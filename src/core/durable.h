@@ -43,7 +43,8 @@ struct Durable {
   Ballot promised;
   std::optional<Written> accepted;
   std::optional<Written> committed;
-  EpochId fenced;  // WAL and leases of this epoch and older ones are refused
+  EpochId fenced;          // WAL and leases of this epoch and older ones are refused
+  Version fenced_version;  // newest version of the register that a FENCE for it named
   std::uint32_t max_ttl_granted_ms = 0;
   EpochId wal_epoch;              // newest epoch whose WAL this node wrote or received
   EpochId wrote_epoch;            // newest epoch that let this server leave recovery; zero: never
@@ -51,6 +52,12 @@ struct Durable {
   std::string expelled;           // why this node may take no part any more; empty: it may
   friend bool operator==(const Durable&, const Durable&) = default;
 };
+
+// Was it a primary that has to be made anew before it may follow the present one?
+bool IsFormerPrimary(const Durable& durable);
+// Is the server orchestra's to gate, set and promote? Not in mode observe; but there as well what
+// has promised to be fenced by a newer register, and what would be a second primary.
+bool Manages(const Durable& durable);
 
 // The marker `orchestra/cluster`: says "this data directory belongs to a cluster"; base backups
 // copy it.

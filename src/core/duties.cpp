@@ -7,10 +7,13 @@ bool GateOpen(const State& s, Instant now, const Policy& policy) {
   const RegisterValue* value = CommittedValue(s);
   if (s.phase != Phase::kConfigured || !value || !HoldsLease(s, now, policy)) return false;
   const bool proven = (value->active && s.barrier_passed) || !policy.activation;
-  return proven && s.durable.fenced < value->epoch && s.durable.wrote_epoch == value->epoch &&
-         s.view.status.db == DbState::kPrimary && s.setting_proven &&
-         Compatible(s.setting, value->sync) &&
-         (value->primary_boot == s.durable.boot_count || !policy.start_noted);
+  // Where the register counts on nobody, every setting will do; that is so when mode observe ends,
+  // and no earlier start can have asked for anything yet.
+  const bool set = value->sync.k == 0 || (s.setting_proven && Compatible(s.setting, value->sync));
+  const bool first = value->active && value->primary_boot == BootCount{};
+  const bool noted = first || value->primary_boot == s.durable.boot_count || !policy.start_noted;
+  return proven && set && noted && s.durable.fenced < value->epoch &&
+         s.durable.wrote_epoch == value->epoch && s.view.status.db == DbState::kPrimary;
 }
 
 static void ReceiverDuty(const State& s, const Policy& policy, Duties* d) {
@@ -31,16 +34,16 @@ static void ReceiverDuty(const State& s, const Policy& policy, Duties* d) {
 Duties DutiesOf(const State& s, Instant now, const Policy& policy) {
   Duties d;
   d.phase = s.phase;
-  d.gated = s.phase == Phase::kConfigured || s.phase == Phase::kQuarantined;
-  d.mute = s.phase == Phase::kQuarantined || s.suspect;
+  const RegisterValue* value = CommittedValue(s);
+  d.managed = s.phase == Phase::kConfigured && Manages(s.durable);
+  d.gated = d.managed || s.phase == Phase::kQuarantined;
+  d.mute = s.phase == Phase::kQuarantined || (d.managed && s.suspect);
   if (s.phase == Phase::kQuarantined) d.receiver_closed = true;
-  if (s.phase != Phase::kConfigured) return d;
+  if (!d.managed) return d;
   d.gate_open = GateOpen(s, now, policy);
   d.gate_until = s.lease_until;
   ReceiverDuty(s, policy, &d);
   if (s.scan_running) d.scan = s.scan_seq;
-  const RegisterValue* value = CommittedValue(s);
-  if (!value) return d;
   if (value->primary != Self(s) || s.durable.fenced >= value->epoch || s.suspect) return d;
   const bool mine = s.durable.wrote_epoch == value->epoch;
   if (mine && !value->active && s.view.status.db == DbState::kStandby) d.promote = value->epoch;

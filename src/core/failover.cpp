@@ -26,20 +26,49 @@ void Machine::WatchLease() {
   const bool by_itself = value.mode == Mode::kAutomatic && !value.paused;
   if (finding.action == FindingAction::kFailover && by_itself) {
     BeginFailover(NameOf(finding.code), finding.evidence);
-  } else if (dangling && policy_.complete_fence) {  // rule 4: no dangling fence
+  } else if (dangling && Enforces(value) && policy_.complete_fence) {  // rule 4: no dangling fence
     BeginFailover("DanglingFence", "a node is fenced for the epoch in force");
   } else if (s_.finding_now != finding.code) {
     s_.finding_now = finding.code;
     s_.finding_since = now_;
   } else if (s_.finding_told != finding.code && Since(now_, s_.finding_since) >= t.ttl / 2) {
     if (s_.finding_told || finding.code != FindingCode::kNoProblem)
-      Tell(NoteKind::kDetected, epoch, s_.proposal->value->primary,
-           std::string(NameOf(finding.code)) + ": " + finding.evidence,
-           by_itself      ? NameOf(finding.action)
-           : value.paused ? "paused"
-                          : "mode manual");
+      Tell(NoteKind::kDetected, epoch, value.primary,
+           std::string(NameOf(finding.code)) + ": " + finding.evidence, NextOf(finding));
     s_.finding_told = finding.code;
   }
+}
+
+// What follows from a finding, or would follow.
+std::string Machine::NextOf(const Finding& finding) const {
+  const RegisterValue& value = *s_.proposal->value;
+  if (finding.action != FindingAction::kFailover) return NameOf(finding.action);
+  if (!Enforces(value)) return "mode observe: " + WouldPromote();
+  return value.paused ? "paused: no failover" : "mode manual: failover only by call";
+}
+
+// Whom a failover would choose by what the voters said last, in mode observe.
+std::string Machine::WouldPromote() const {
+  const RegisterValue& value = *s_.proposal->value;
+  NodeId target = kNoNode;
+  Lsn end{};
+  for (const Member& member : value.members) {
+    const auto peer = s_.peers.find(member.id);
+    if (member.id == value.primary || !member.voter || member.kind == MemberKind::kWitness)
+      continue;
+    if (peer == s_.peers.end() || !peer->second.status_at) continue;
+    const NodeStatus& status = peer->second.status;
+    const bool heard = Since(now_, *peer->second.status_at) < kIncumbentLives;
+    if (!heard || status.db != DbState::kStandby) continue;
+    if (target == kNoNode || status.flush_lsn > end) {
+      target = member.id;
+      end = status.flush_lsn;
+    }
+  }
+  if (target == kNoNode) return "would have promoted nobody: no voter that is a standby is heard";
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(Since(now_, s_.leased_at));
+  return "would have promoted " + Name(target) + " at LSN " + ToText(end) + " after " +
+         std::to_string(ms.count()) + " ms";
 }
 
 void Machine::BeginFailover(const std::string& cause, const std::string& evidence) {
@@ -152,7 +181,10 @@ void Machine::Decide() {
     if (node == basis.primary) old_primary = true;
   }
   const std::size_t need = basis.sync.nodes.size() - basis.sync.k + 1;  // rule 5 (iii)
-  const bool enough = of_s >= need || old_primary || value.durability == Durability::kAsync;
+  // Where mode observe has just ended, the old primary may still let everything in.
+  const bool gated = !value.active || value.primary_boot != BootCount{} || !policy_.gated_first;
+  const bool enough =
+      of_s >= need || old_primary || (value.durability == Durability::kAsync && gated);
   if (counted.empty() || !enough) {
     Blocked("waits for exact ends of WAL: " + std::to_string(of_s) + " of " + std::to_string(need) +
             " needed from the synchronous set, or the old primary's own");

@@ -285,6 +285,7 @@ void Fields(auto& io, Of<Durable> auto& v) {
   io(v.accepted);
   io(v.committed);
   io(v.fenced);
+  io(v.fenced_version);
   io(v.max_ttl_granted_ms);
   io(v.wal_epoch);
   io(v.wrote_epoch);

@@ -24,6 +24,7 @@ void Machine::HolderTick() {
   if (Since(now_, s_.lease_request_at) >= T().renewal && !resting) RequestLease();
   if (db != DbState::kPrimary) return;
   BarrierTick();
+  if (!Enforces(*value)) return;
   ActivationTick();
   SyncTick();
   AskTick();

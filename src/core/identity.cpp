@@ -214,6 +214,7 @@ void Machine::Force(const ForceRecovery& force) {
   auto refuse = [&](const std::string& why) { Answered(force.id, false, why); };
   const RegisterValue* old = NewestValue();
   if (!Configured() || !old) return refuse("this node belongs to no cluster");
+  if (!Enforces(*old)) return refuse("in mode observe nobody is promoted");
   if (s_.view.status.db != DbState::kStandby && s_.view.status.db != DbState::kPrimary)
     return refuse("this server does not run as a standby or primary");
   if (s_.heartbeat_heard && Since(now_, *s_.heartbeat_heard) < T().election_max &&

@@ -71,6 +71,7 @@ class Machine {
   void Relay(NodeId from, const Message& message, NodeId coordinator, std::uint64_t seq);
   void Learn(const Written& written);
   void EnterEpoch(const RegisterValue& value);
+  void ForgetSetting();
   void FollowTick();
   bool PromiseLives() const;
   bool HoldsOff() const;
@@ -92,6 +93,8 @@ class Machine {
 
   // failover.cpp
   void WatchLease();
+  std::string NextOf(const Finding& finding) const;
+  std::string WouldPromote() const;
   void BeginFailover(const std::string& cause, const std::string& evidence);
   void FailoverTick();
   void Decide();
@@ -132,6 +135,7 @@ class Machine {
   bool Lives(NodeId node) const;
   void Remember(const PeerMemory& seen);
   void RememberTick();
+  void LeaveTick();
   const PeerMemory* MemoryOf(NodeId node) const;
   void TellOlder(NodeId node, const PeerMemory& memory);
   void TellForeign(NodeId node);

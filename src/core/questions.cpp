@@ -36,44 +36,4 @@ bool HoldsLease(const State& state, Instant now, const Policy& policy) {
          state.lease_epoch != EpochId{} && live;
 }
 
-Topology TopologyOf(const State& state, Instant now) {
-  Topology t;
-  const RegisterValue* value = CommittedValue(state);
-  if (!value) return t;
-  const Timers timers = TimersFor(value->lease_ttl_ms, value->drift_permille, Policy{});
-  const bool leading = IsCoordinator(state);
-  // A coordinator goes by the answers to its own heartbeat, others by the last Status.
-  const Micros patience = leading ? timers.heartbeat * 3 : Micros{std::chrono::seconds(2)};
-  auto reachable = [&](NodeId id) {
-    if (id == Self(state)) return true;
-    auto it = state.peers.find(id);
-    if (leading && Since(now, state.led_since) < patience) return true;  // not asked long enough
-    if (it == state.peers.end()) return false;
-    const std::optional<Instant>& at = leading ? it->second.heard_at : it->second.status_at;
-    return at && Since(now, *at) < patience;
-  };
-  for (const Member& member : value->members) {
-    const bool here = reachable(member.id);
-    if (member.id != Self(state)) {
-      t.others++;
-      if (here) t.others_reachable++;
-    }
-    if (member.id == value->primary) {
-      t.primary_reachable = here;
-      continue;
-    }
-    if (member.kind == MemberKind::kWitness) continue;
-    t.standbys++;
-    if (!here) continue;
-    t.standbys_reachable++;
-    auto it = state.peers.find(member.id);
-    if (it != state.peers.end() && it->second.status.receiver == ReceiverState::kStreaming)
-      t.standbys_streaming++;
-  }
-  t.lease_ttl = timers.ttl;
-  t.lease_lapsed = leading && state.lease_lapsed;
-  t.without_lease = leading ? Since(now, state.leased_at) : Micros{0};
-  return t;
-}
-
 }  // namespace orchestra

@@ -111,7 +111,7 @@ struct RegisterValue {
   std::uint32_t longest_ttl_ms = 2000;  // of any lease of this epoch
   std::uint32_t drift_permille = 100;   // rho of rule 2
   Mode mode = Mode::kAutomatic;
-  bool paused = false;  // no automatic failover; everything else as ever
+  bool paused = false;   // no automatic failover; everything else as ever
   bool dropped = false;  // the cluster is at its end: in mode observe, and every member leaves
   Durability durability = Durability::kQuorum;
   OnNoSync on_no_sync = OnNoSync::kRefuse;
@@ -121,6 +121,9 @@ struct RegisterValue {
   std::vector<ClusterId> former_clusters;
   friend bool operator==(const RegisterValue&, const RegisterValue&) = default;
 };
+
+// True when orchestra gates, sets and promotes; in mode observe it only looks.
+inline bool Enforces(const RegisterValue& value) { return value.mode != Mode::kObserve; }
 
 // The member called so, or nullptr.
 const Member* FindMember(const RegisterValue& value, NodeId id);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -64,6 +65,8 @@ struct NodeStatus {
   friend bool operator==(const NodeStatus&, const NodeStatus&) = default;
 };
 inline constexpr std::size_t kMaxProblemBytes = 256;
+// In a problem, after the name of a setting of PostgreSQL that is not as orchestra has set it.
+inline constexpr std::string_view kOverridden = " is overridden";
 
 // The part of a node's own observation that only the core's decisions use.
 struct LocalView {

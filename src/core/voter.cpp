@@ -95,6 +95,14 @@ void Machine::Learn(const Written& w) {
                   [&w](const auto& peer) { return FindMember(*w.value, peer.first) == nullptr; });
   }
   if (new_epoch) EnterEpoch(*w.value);
+  if (!Enforces(*w.value)) ForgetSetting();
+}
+
+void Machine::ForgetSetting() {
+  s_.setting = SyncSet{};
+  s_.setting_generation = 0;
+  s_.setting_proven = s_.setting_effective = s_.shrinking = false;
+  s_.sync_barrier.reset();
 }
 
 void Machine::EnterEpoch(const RegisterValue& value) {
@@ -106,10 +114,7 @@ void Machine::EnterEpoch(const RegisterValue& value) {
   s_.barrier_passed = false;
   s_.fence_asked.reset();
   s_.scan_running = false;
-  s_.setting = SyncSet{};
-  s_.setting_generation = 0;
-  s_.setting_proven = s_.setting_effective = s_.shrinking = false;
-  s_.sync_barrier.reset();
+  ForgetSetting();
   s_.standbys.clear();
   Tell(NoteKind::kEpochEntered, value.epoch, value.primary,
        std::string(value.active ? "active" : "not active yet") + ", version " +
@@ -194,6 +199,8 @@ void Machine::On(NodeId from, const Fence& m) {
   // under way when this node takes WAL again, and be taken for the answer to the next FENCE.
   const RegisterValue* value = CommittedValue(s_);
   if (value && m.epoch < value->epoch) return;
+  if (m.epoch >= s_.durable.fenced && m.version > s_.durable.fenced_version)
+    Write().fenced_version = m.version;
   if (m.epoch > s_.durable.fenced) {
     Write().fenced = m.epoch;
     Tell(NoteKind::kFenced, m.epoch, Me(), "asked by " + Name(from),

@@ -171,7 +171,10 @@ class Drawing {
       case 5:
         return Add(ask + (random_.Chance(500) ? "count " : "uncount ") + Any());
       case 6:
-        return Add(ask + "mode " + (random_.Chance(400) ? "manual" : "automatic"));
+        return Add(ask + "mode " +
+                   (random_.Chance(500)   ? "automatic"
+                    : random_.Chance(500) ? "manual"
+                                          : "observe"));
       case 7:
         return Add(ask + "paused " + (random_.Chance(400) ? "on" : "off"));
       case 8:

@@ -69,6 +69,8 @@ constexpr Row kRows[] = {
     {"synchronous sets made larger", &Coverage::sync_grown, 1},
     {"  one copy only", &Coverage::degraded, 1},
     {"changes of the lease's TTL", &Coverage::ttl_changes, 1},
+    {"turns of a primary in mode observe", &Coverage::observed, 1000},
+    {"members of dropped clusters that left", &Coverage::left, 0},
     {"changes of mode, pause or durability", &Coverage::mode_changes, 1},
     {"starts of a primary's worker noted", &Coverage::starts_noted, 1},
     {"forced recoveries", &Coverage::forced, 1},

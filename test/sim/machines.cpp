@@ -41,8 +41,9 @@ void World::Start(Node& n) {
   const double boottime_rate = rate();
   n.clock = MachineClock(scheduler.now(), start, boottime_rate, rate());
   if (n.server.upstream == kNoNode && !n.server.out_of_recovery) n.server.upstream = nodes[0].id;
-  n.server.receiver_closed = n.marker.has_value();  // the ticket is closed at start
-  n.server.gated = n.marker.has_value();
+  // The ticket is closed at start, and the gate as well.
+  const bool observes = n.vote && n.vote->committed && !Manages(*n.vote);
+  n.server.receiver_closed = n.server.gated = n.marker.has_value() && !observes;
   StartServer(n);
   BootWorker(n);
 }

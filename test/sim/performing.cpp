@@ -19,13 +19,14 @@ void World::Perform(Node& n) {
 
 void World::PerformGate(Node& n, const Duties& duties) {
   Server& s = n.server;
-  const bool was_open = GateOpen(n);
+  const bool was_open = Commits(n);
   s.gated = duties.gated;
   s.gate_open = duties.gate_open;
   s.gate_until = duties.gate_until;
   const RegisterValue* value = CommittedValue(n.state);
   s.gate_epoch = value ? value->epoch : EpochId{};
-  if (GateOpen(n) && !was_open) observer.GateOpened(n);
+  if (Commits(n) && !was_open) observer.GateOpened(n);
+  if (Commits(n) && !GateOpen(n)) coverage.observed++;
 }
 
 void World::PerformReceiver(Node& n, const Duties& duties) {
@@ -109,6 +110,11 @@ void World::PerformPromotion(Node& n, const Duties& duties) {
 
 void World::PerformSync(Node& n, const Duties& duties) {
   Server& s = n.server;
+  if (!duties.managed) {  // its own setting comes back: nobody waits
+    s.sync = SyncNames{};
+    s.sync_old.clear();
+    s.sync_asked = s.sync_effective = 0;
+  }
   if (!duties.sync_generation || s.sync_asked == *duties.sync_generation || !s.running) return;
   s.sync_asked = *duties.sync_generation;
   if (tracing())

@@ -77,6 +77,7 @@ bool Player::HoldsOf(const std::string& what, const Node& node) const {
   const State& s = node.state;
   if (!value || !node.up) return false;
   const Member* member = FindMember(*value, node.member_name);
+  if (what == "plain") return s.phase == Phase::kUnconfigured && !node.vote && !node.marker;
   const bool valid = s.phase == Phase::kConfigured && !s.suspect;
   if (what == "expelled") return s.expelled;
   if (what == "suspect") return s.suspect;

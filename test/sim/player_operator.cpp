@@ -24,6 +24,8 @@ std::optional<Change> SettingIn(const std::string& name, const std::string& valu
     change.drift_permille = number;
   } else if (name == "mode" && (value == "manual" || value == "automatic")) {
     change.mode = value == "manual" ? Mode::kManual : Mode::kAutomatic;
+  } else if (name == "mode" && value == "observe") {
+    change.mode = Mode::kObserve;
   } else if (name == "paused" && (value == "on" || value == "off")) {
     change.paused = value == "on";
   } else if (name == "auto-voters" && (value == "on" || value == "off")) {
@@ -61,6 +63,7 @@ std::vector<NodeId> Player::VotersIn(const Act& act) {
 std::optional<Change> Player::ChangeIn(const Act& act) {
   const std::string& what = act[2];
   if (what == "failover" && act.size() == 3) return StartFailover{};
+  if (what == "drop" && act.size() == 3) return DropCluster{};
   if (act.size() < 4) return std::nullopt;
   if (what == "voters") return ChangeVoters{VotersIn(act)};
   if (act.size() > 4) return std::nullopt;

@@ -172,6 +172,54 @@ std::vector<Schedule> SchedulesOfCases() {
       until whole
       kill n1
       expect epoch 20s)"},
+      // ---- mode observe
+      {"case-observe", R"(
+      form
+      ask n1 mode observe
+      run 3s
+      kill primary
+      run 10s
+      start primary
+      run 5s
+      ask n2 mode automatic
+      expect same 10s
+      until whole
+      kill primary
+      expect epoch 20s)"},
+      // The primary does not hear that it is over: nobody else may be promoted, since it lets
+      // everything in.
+      {"observe-ends-unheard", R"(
+      async
+      form
+      ask n1 mode observe
+      run 3s
+      cast
+      isolate primary
+      ask other mode automatic
+      run 15s
+      heal
+      expect writable 20s)"},
+      {"case-dropped", R"(
+      form
+      ask n2 mode observe
+      run 3s
+      ask n3 drop
+      expect plain=n1 10s
+      expect plain=n2 10s
+      expect plain=n3 10s)"},
+      // A former primary must not be the second one.
+      {"case-dropped-with-a-former-primary", R"(
+      form
+      cast
+      kill primary
+      until epoch
+      start primary
+      run 3s
+      ask other mode observe
+      run 3s
+      ask other drop
+      run 15s
+      expect member=primary 1s)"},
       {"case-majority-lost", R"(
       form
       cast

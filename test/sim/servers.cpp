@@ -28,7 +28,7 @@ void World::ServerTick(Node& n) {
   Server& s = n.server;
   if (!s.running) return;
   if (s.out_of_recovery) {
-    const bool open = GateOpen(n);
+    const bool open = Commits(n);
     // A closed gate still lets WAL be written: aborted transactions, checkpoints.
     if (config.plain ? open : random.Chance(open ? 600 : s.gated ? 20 : 300)) {
       s.written = wal.Append(s.written, wal.TimelineOf(s.written));
@@ -121,7 +121,7 @@ void World::Acknowledge(Node& n) {
   Server& s = n.server;
   std::size_t done = 0;
   for (const Record commit : s.waiting) {
-    if (!GateOpen(n) || wal.EndOf(commit) > wal.EndOf(s.flushed)) break;
+    if (!Commits(n) || wal.EndOf(commit) > wal.EndOf(s.flushed)) break;
     // While settings are being loaded, some walsenders release by the old ones.
     const SyncNames& sync =
         !s.sync_old.empty() && random.Chance(500) ? s.sync_old[Pick(s.sync_old.size())] : s.sync;

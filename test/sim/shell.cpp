@@ -128,6 +128,10 @@ bool World::Apply(Node& n, const Event& event) {
     if (tracing()) Trace(&n, (answer->done ? "is told: " : "is refused: ") + answer->text);
   }
   observer.AfterStep(n, actions.persist);
+  if (actions.leave) {
+    GoPlain(n);
+    return true;
+  }
   if (writes && random.Chance(network.faults.slow_fsync)) {
     coverage.slow_fsyncs++;
     HoldUp(n, Delay(Ms(1), network.faults.slowest_fsync),
@@ -136,6 +140,19 @@ bool World::Apply(Node& n, const Event& event) {
     Finish(n, actions);
   }
   return true;
+}
+
+// The marker and the vote go; what is left is a plain server.
+void World::GoPlain(Node& n) {
+  Trace(&n, "leaves the dropped cluster");
+  coverage.left++;
+  n.marker.reset();
+  n.vote.reset();
+  n.stated.reset();
+  n.server.gated = n.server.receiver_closed = false;
+  n.server.sync = SyncNames{};
+  n.server.sync_old.clear();
+  BootWorker(n);
 }
 
 // As the shell does: nothing is told before the gate is set.

@@ -171,6 +171,12 @@ bool World::GateOpen(const Node& n) const {
          BeforeOnEveryClock(ClockOf(n), s.gate_until);
 }
 
+bool World::Commits(const Node& n) const {
+  const Server& s = n.server;
+  const bool free = n.up && s.running && s.out_of_recovery && !s.gated;
+  return GateOpen(n) || (free && n.state.phase == Phase::kConfigured);
+}
+
 Node* World::Writable() {
   for (Node& n : nodes)
     if (GateOpen(n)) return &n;

@@ -159,8 +159,9 @@ class World {
   Instant ClockOf(const Node& node) const { return node.clock.At(scheduler.now()); }
   bool Holds(const Node& node) const;
   bool GateOpen(const Node& node) const;
-  Node* Writable();     // the node whose gate is open, or null
-  Node* Coordinator();  // of the highest ballot, or null
+  bool Commits(const Node& node) const;  // its gate is open, or in mode observe has none
+  Node* Writable();                      // the node whose gate is open, or null
+  Node* Coordinator();                   // of the highest ballot, or null
   bool StreamsFrom(const Node& standby, const Node& primary) const;
   bool EveryStandbyStreams();
   std::uint64_t acknowledged() const { return observer.acknowledged(); }
@@ -195,6 +196,7 @@ class World {
   void TickNode(Node& node);
   bool Apply(Node& node, const Event& event);  // false: the step did not happen
   void Finish(Node& node, const Actions& actions);
+  void GoPlain(Node& node);
   void CountRefusal(const Node& node, const Event& event);
   void Dispatch(Node& node, const Envelope& envelope);
   void Hear(Node& to, const Envelope& envelope, const Sender& from, const std::string& bytes);

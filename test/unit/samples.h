@@ -199,6 +199,7 @@ inline Durable FullDurable() {
       .accepted = Write(InactiveValue()),
       .committed = Write(),
       .fenced = Epoch(3, 1, 9),
+      .fenced_version = Version{9},
       .max_ttl_granted_ms = 2500,
       .wal_epoch = Epoch(4, 3, 12),
       .wrote_epoch = Epoch(2, 1, 5),
