@@ -11,6 +11,9 @@ namespace orchestra::pg {
 namespace {
 
 constexpr std::size_t kMaxFileBytes = 1024 * 1024;
+// The settings of PostgreSQL that orchestra changes, and the one that it adds.
+constexpr std::array kMayChange = {"synchronous_standby_names", "primary_conninfo"};
+constexpr std::string_view kOwn = "orchestra.sync_generation";
 // As ALTER SYSTEM names it: base backups and pg_rewind know to leave it out.
 constexpr char kTemporary[] = PG_AUTOCONF_FILENAME ".tmp";
 
@@ -64,27 +67,126 @@ std::string Line(const std::string& name, const std::string& value) {
   return line + "'\n";
 }
 
+// Takes `text` apart; each line without its newline.
+std::vector<std::string_view> LinesOf(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    lines.push_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
+}
+
+bool HasOpenEnd(const std::string& text) { return !text.empty() && text.back() != '\n'; }
+
 std::string Edited(const std::string& text, const Settings& settings) {
   std::string ours;
   for (const auto& [name, value] : settings) ours += Line(name, value);
   std::string edited;
   bool placed = false;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t newline = text.find('\n', at);
-    const std::size_t end = newline == std::string::npos ? text.size() : newline + 1;
-    const std::string_view line = std::string_view(text).substr(at, end - at);
-    at = end;
+  for (const std::string_view line : LinesOf(text)) {
     const bool replaced = std::any_of(settings.begin(), settings.end(), [&](const auto& setting) {
       return SameName(setting.first, NameOn(line));
     });
-    if (!replaced) {
-      edited += line;
-      if (edited.back() != '\n') edited += '\n';
-    } else if (!std::exchange(placed, true)) {
+    if (!replaced)
+      edited += std::string(line) + '\n';
+    else if (!std::exchange(placed, true))
       edited += ours;
-    }
   }
   return placed ? edited : edited + ours;
+}
+
+// ---------------------------------------------------------------- former lines
+
+bool IsSaved(const SavedSettings& saved, std::string_view name) {
+  return std::any_of(saved.settings.begin(), saved.settings.end(),
+                     [&](const FormerSetting& setting) { return SameName(setting.name, name); });
+}
+
+// Lines that orchestra moves or removes: no other line's place is told by them.
+bool MayMove(std::string_view line) {
+  const std::string_view name = NameOn(line);
+  return SameName(name, kOwn) ||
+         std::any_of(kMayChange.begin(), kMayChange.end(),
+                     [&](const char* each) { return SameName(name, each); });
+}
+
+FormerSetting FormerOf(const std::string& text, const std::string& name) {
+  FormerSetting former{name, "", {}};
+  const char* value =
+      Call([&] { return GetConfigOption(name.c_str(), /*missing_ok=*/true, false); });
+  if (value != nullptr) former.value = value;
+  FormerLine place;
+  for (const std::string_view line : LinesOf(text)) {
+    if (SameName(name, NameOn(line))) {
+      former.lines.push_back(place);
+      former.lines.back().text = line;
+    }
+    place.index++;
+    if (!MayMove(line)) place.before++;
+  }
+  return former;
+}
+
+// Saves the lines of `settings` that were not saved before.
+std::string SaveFormer(const std::string& text, const Settings& settings) {
+  SavedLook look = ReadSaved();
+  if (look.damaged) {  // it stays as it is, for people; the cluster must go on
+    LogLine(WARNING, "orchestra: " + look.error);
+    return "";
+  }
+  if (!look.error.empty()) return look.error;
+  bool fresh = false;
+  for (const auto& [name, value] : settings) {
+    if (name == kOwn || IsSaved(look.saved, name)) continue;
+    look.saved.settings.push_back(FormerOf(text, name));
+    fresh = true;
+  }
+  if (!fresh) return "";
+  if (!look.present) look.saved.open_end = HasOpenEnd(text);
+  return WriteSaved(std::move(look.saved));
+}
+
+std::vector<FormerLine> AllLines(const SavedSettings& saved) {
+  std::vector<FormerLine> lines;
+  for (const FormerSetting& setting : saved.settings)
+    lines.insert(lines.end(), setting.lines.begin(), setting.lines.end());
+  std::stable_sort(lines.begin(), lines.end(), [](const FormerLine& a, const FormerLine& b) {
+    return std::pair(a.before, a.index) < std::pair(b.before, b.index);
+  });
+  return lines;
+}
+
+std::string Restored(const std::string& text, const SavedSettings& saved) {
+  const std::vector<FormerLine> former = AllLines(saved);
+  auto next = former.begin();
+  std::uint32_t before = 0;
+  std::string restored;
+  for (const std::string_view line : LinesOf(text)) {
+    const std::string_view name = NameOn(line);
+    if (SameName(name, kOwn) || IsSaved(saved, name)) continue;
+    for (; next != former.end() && next->before <= before; ++next) restored += next->text + '\n';
+    restored += std::string(line) + '\n';
+    if (!MayMove(line)) before++;
+  }
+  for (; next != former.end(); ++next) restored += next->text + '\n';
+  if (saved.open_end && !restored.empty()) restored.pop_back();
+  return restored;
+}
+
+// ---------------------------------------------------------------- the file
+
+std::string Replace(const std::string& text) {
+  std::string error = WriteTemporary(text);
+  if (!error.empty()) {
+    ::unlink(kTemporary);
+    return error;
+  }
+  // Syncs the temporary file before, and the directory after.
+  if (Call([] { return durable_rename(kTemporary, PG_AUTOCONF_FILENAME, LOG); }) != 0)
+    return Errno("rename", kTemporary);
+  return "";
 }
 
 EditResult EditLocked(const Settings& settings) {
@@ -95,25 +197,28 @@ EditResult EditLocked(const Settings& settings) {
   if (std::string error = ReadWhole(&text); !error.empty()) return {false, std::move(error)};
   const std::string edited = Edited(text, settings);
   if (edited == text) return {};
-  if (std::string error = WriteTemporary(edited); !error.empty()) {
-    ::unlink(kTemporary);
-    return {false, std::move(error)};
-  }
-  // Syncs the temporary file before, and the directory after.
-  if (Call([] { return durable_rename(kTemporary, PG_AUTOCONF_FILENAME, LOG); }) != 0)
-    return {false, Errno("rename", kTemporary)};
-  return {true, ""};
+  std::string error = SaveFormer(text, settings);
+  if (error.empty()) error = Replace(edited);
+  return {error.empty(), std::move(error)};
 }
 
-}  // namespace
+EditResult RestoreLocked(const SavedSettings& saved) {
+  std::string text;
+  if (std::string error = ReadWhole(&text); !error.empty()) return {false, std::move(error)};
+  const std::string restored = Restored(text, saved);
+  if (restored == text) return {};
+  std::string error = Replace(restored);
+  return {error.empty(), std::move(error)};
+}
 
-EditResult EditAutoConf(const Settings& settings) {
+template <typename Edit>
+EditResult Locked(Edit edit) {
   try {
     if (!Call([] { return LWLockConditionalAcquire(AutoFileLock, LW_EXCLUSIVE); }))
       return {false, PG_AUTOCONF_FILENAME " is being changed by another session"};
     EditResult result;
     try {
-      result = EditLocked(settings);
+      result = edit();
     } catch (const std::exception& e) {
       result = {false, e.what()};
     }
@@ -122,6 +227,16 @@ EditResult EditAutoConf(const Settings& settings) {
   } catch (const std::exception& e) {
     return {false, e.what()};
   }
+}
+
+}  // namespace
+
+EditResult EditAutoConf(const Settings& settings) {
+  return Locked([&] { return EditLocked(settings); });
+}
+
+EditResult RestoreAutoConf(const SavedSettings& saved) {
+  return Locked([&] { return RestoreLocked(saved); });
 }
 
 }  // namespace orchestra::pg

@@ -13,6 +13,7 @@ namespace {
 
 constexpr const char* kDirectory = "orchestra";
 constexpr const char* kMarker = "orchestra/cluster";
+constexpr const char* kSaved = "orchestra/saved_settings";
 constexpr const char* kVoteDirectory = "orchestra/pgsql_tmp_vote";
 constexpr const char* kVote = "orchestra/pgsql_tmp_vote/vote";
 constexpr std::size_t kMaxFileBytes = 1024 * 1024;
@@ -124,9 +125,17 @@ std::string WriteVote(const std::string& bytes) { return Replace(kVoteDirectory,
 
 std::string WriteMarker(const std::string& bytes) { return Replace(kDirectory, kMarker, bytes); }
 
-std::string RemoveCreation() {
+std::string RemoveMembership() {
   if (std::string error = Remove(kDirectory, kMarker); !error.empty()) return error;
   return Remove(kVoteDirectory, kVote);
 }
+
+std::string ReadSavedFile(bool* present, std::string* bytes) {
+  return ReadFile(kSaved, present, bytes);
+}
+
+std::string WriteSavedFile(const std::string& bytes) { return Replace(kDirectory, kSaved, bytes); }
+
+std::string RemoveSavedFile() { return Remove(kDirectory, kSaved); }
 
 }  // namespace orchestra::pg

@@ -1,5 +1,6 @@
-// The two files of a node (design, section 3, rule 9), in PGDATA:
+// The files of a node (design, section 3, rule 9), in PGDATA:
 //   orchestra/cluster              the marker; base backups and pg_rewind copy it
+//   orchestra/saved_settings       see pg/saved_settings.h; copied likewise
 //   orchestra/pgsql_tmp_vote/vote  the vote; the name of its directory keeps it out of both
 // The directory is the anchor that binds a vote to its disk: the file is replaced at each write,
 // the directory never is.
@@ -27,7 +28,12 @@ std::string PrepareStorage();
 std::string WriteVote(const std::string& bytes);
 std::string WriteMarker(const std::string& bytes);
 
-// Forgets a creation that did not come about: marker first, then vote. "" also when there are none.
-std::string RemoveCreation();
+// This node belongs to no cluster any more: marker first, then vote. "" also when there are none.
+std::string RemoveMembership();
+
+// The bytes of orchestra/saved_settings; *present is false, without error, where there is none.
+std::string ReadSavedFile(bool* present, std::string* bytes);
+std::string WriteSavedFile(const std::string& bytes);  // as WriteMarker
+std::string RemoveSavedFile();                         // "" also when there is none
 
 }  // namespace orchestra::pg

@@ -1,5 +1,6 @@
 #include "pg/sync_setting.h"
 
+#include "core/status.h"
 #include "pg/auto_conf.h"
 #include "pg/conninfo.h"
 #include "pg/guard.h"
@@ -65,6 +66,7 @@ struct Applied {
   std::optional<Micros> tried, reloaded, postmaster_at;
   std::vector<int> signalled;  // walsenders that were told to reload behind the postmaster
   Awaited awaited;
+  TimestampTz released = 0;  // of ReleaseSync; 0: it is wanted
 };
 Applied applied;
 
@@ -112,13 +114,28 @@ std::string Missing() {
   if (!PostmasterLoaded()) return "the postmaster has not reloaded yet";
   if (loaded != wanted) return "this worker has not reloaded yet";
   if (applied.names != SyncRepStandbyNames)
-    return "synchronous_standby_names is overridden (by the server's command line?)";
+    return kNames + std::string(kOverridden) + " (by the server's command line?)";
   if (pg_atomic_read_u64(&shared->generations.checkpointer) != wanted ||
       compat::SyncStandbysDefined() != !applied.names.empty())
     return "the checkpointer has not reloaded yet";
   std::string missing;
   ForEachSender([&](const Sender& sender) {
     if (missing.empty() && !IsEffective(sender))
+      missing = "walsender " + std::to_string(sender.pid) + " has not reloaded yet";
+  });
+  return missing;
+}
+
+// As Missing, when nothing of orchestra's shall be in force.
+std::string NotReleased(TimestampTz before, Micros now) {
+  if (!PostmasterLoaded()) return "the postmaster has not reloaded yet";
+  if (loaded != 0 || PgReloadTime == before) return "this worker has not reloaded yet";
+  if (pg_atomic_read_u64(&shared->generations.checkpointer) != 0)
+    return "the checkpointer has not reloaded yet";
+  std::string missing;
+  if (now - applied.since >= kPatience) return missing;
+  ForEachSender([&](const Sender& sender) {
+    if (sender.published && sender.generation != 0)
       missing = "walsender " + std::to_string(sender.pid) + " has not reloaded yet";
   });
   return missing;
@@ -212,6 +229,16 @@ std::string ApplySync(const SyncSetting& wanted, Micros now) {
   } catch (const std::exception& e) {
     return e.what();
   }
+}
+
+std::string ReleaseSync(TimestampTz before, Micros now) {
+  if (applied.released != before) {
+    applied = Applied(SyncSetting{}, "", now);
+    applied.released = before;
+  }
+  std::string missing = NotReleased(before, now);
+  if (!missing.empty() && Due(&applied.reloaded, now, kPatience)) ::kill(PostmasterPid, SIGHUP);
+  return missing;
 }
 
 std::uint64_t EffectiveSync() {

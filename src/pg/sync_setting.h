@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/types.h"
+#include "pg/pg.h"
 
 namespace orchestra::pg {
 
@@ -36,6 +37,12 @@ std::string ApplySync(const SyncSetting& wanted, Micros now);
 
 // Generation of the last ApplySync if every process that matters enforces it, else 0.
 std::uint64_t EffectiveSync();
+
+// For settings that are not orchestra's any more: reloads, and returns "" once postmaster,
+// checkpointer and this worker have loaded a file that was put back after the reload at `before`
+// (a PgReloadTime), and walsenders too (those that have not within a second are not waited for: no
+// commit counts on them). Else what is missing. Call it on every turn until then.
+std::string ReleaseSync(TimestampTz before, Micros now);
 
 // Sets host and port of primary_conninfo (hostaddr goes), leaves every other option of it, and
 // reloads. Does nothing when it says so already. Returns "" or why not.
