@@ -44,6 +44,7 @@ std::string ConsensusWorker::Problem() const {
   add(StandingProblem());
   if (state_.phase != Phase::kConfigured) add(state_.join_problem);
   add(persist_problem_);
+  add(leave_problem_);
   add(settings_.problem);
   add(net_problem_);
   if (net_ && !net_->last_incident().text.empty() &&

@@ -87,4 +87,19 @@ void ConsensusWorker::RetryPersist() {
   publish_now_ = true;
 }
 
+// Settings first: as long as the marker is there, a start after a crash comes back here.
+void ConsensusWorker::Leave() {
+  if (!performer_.restored()) return;
+  leave_problem_ = RemoveMembership();
+  if (!leave_problem_.empty()) return;
+  const std::string name = state_.marker ? state_.marker->cluster_name : "";
+  LogLine(LOG, "orchestra: left cluster=" + name + " reason=\"it was dropped\" next=\"" +
+                   "this server is plain PostgreSQL until it joins a cluster again\"");
+  decision_ = DecideBoot(ReadSurroundings());
+  incarnation_.reset();
+  booted_ = false;
+  publish_now_ = true;
+  if (Booted()) Introduce();
+}
+
 }  // namespace orchestra::pg

@@ -60,6 +60,7 @@ bool ConsensusWorker::Apply(const Event& event) {
   const State before = state_;
   Actions actions = Step(state_, event, now_, policy_);
   if ((actions.persist || actions.write_marker) && !Persist(actions, before)) return false;
+  leave_ = leave_ || actions.leave;
   Performer::PublishGate(DutiesOf(state_, now_, policy_));
   for (const Envelope& envelope : actions.send) Send(envelope);
   for (const Note& note : actions.notes) {
@@ -91,15 +92,25 @@ Micros ConsensusWorker::Turn() {
     ticked_at_ = now_;
     Apply(Tick{});
   }
-  std::vector<std::string> slots;
-  for (const auto& [id, peer] : state_.peers)
-    if (id != Self(state_) && !peer.status.slot.empty()) slots.push_back(peer.status.slot);
-  const auto read = performer_.Perform(DutiesOf(state_, now_, policy_), state_.view, slots, now_);
+  const auto read =
+      performer_.Perform(DutiesOf(state_, now_, policy_), state_.view, LookAround(), now_);
   if (read && !Apply(*read)) performer_.ScanAgain();
+  if (std::exchange(leave_, false)) Leave();
   Publish();
   Micros wait = performer_.busy() ? kBusyWait : timers.tick - Since(now_, ticked_at_);
   if (net_) wait = std::min(wait, net_->NextTimeout(now_.monotonic_raw));
   return std::max(wait, Micros{1000});
+}
+
+Neighbours ConsensusWorker::LookAround() const {
+  Neighbours neighbours;
+  for (const auto& [id, peer] : state_.peers)
+    if (id != Self(state_) && !peer.status.slot.empty())
+      neighbours.slots.push_back(peer.status.slot);
+  if (const RegisterValue* value = CommittedValue(state_))
+    if (const Member* primary = FindMember(*value, value->primary))
+      neighbours.primary = primary->server;
+  return neighbours;
 }
 
 void ConsensusWorker::ObserveNode() {

@@ -34,6 +34,7 @@ class ConsensusWorker {
   void Introduce();
   bool Persist(const Actions& actions, const State& before);
   void RetryPersist();
+  void Leave();  // the cluster was dropped: once the settings are restored, begins anew
 
   // consensus_net.cpp
   void ConfigureNet();
@@ -45,6 +46,7 @@ class ConsensusWorker {
   // consensus_worker.cpp: a turn. False: the event was lost, as it could not be made durable.
   bool Apply(const Event& event);
   void ObserveNode();
+  Neighbours LookAround() const;
 
   // consensus_commands.cpp: what sessions ask for. Each returns what came of it, once known.
   using Outcome = std::optional<SqlAnswer>;
@@ -76,9 +78,11 @@ class ConsensusWorker {
   std::optional<Incarnation> incarnation_;
   bool booted_ = false;
   bool stopping_ = false;
+  bool leave_ = false;  // the core says so on every tick, until this node is unconfigured
   std::unique_ptr<net::PeerNet> net_;
   std::string net_problem_;
   std::string persist_problem_;
+  std::string leave_problem_;
   Instant persist_failed_at_{};
   Instant net_tried_at_{};
   Micros refusal_told_{};

@@ -28,6 +28,11 @@ void RequestShared() {
   RequestAddinShmemSpace(sizeof(Shared));
 }
 
+bool IsGated(const BootDecision& decision) {
+  if (decision.phase == Phase::kConfigured) return Manages(*decision.durable);
+  return decision.phase == Phase::kQuarantined;
+}
+
 // What cannot be read or understood is a quarantined node, never a server that does not start.
 void PublishBoot() noexcept {
   BootDecision decision;
@@ -40,13 +45,12 @@ void PublishBoot() noexcept {
     decision.reason.clear();
     strlcpy(shared->boot.reason, error.what(), sizeof shared->boot.reason);
   }
-  const bool in_cluster =
-      decision.phase == Phase::kConfigured || decision.phase == Phase::kQuarantined;
+  const bool gated = IsGated(decision);
   shared->boot.phase = static_cast<uint32>(decision.phase);
   if (!decision.reason.empty())
     strlcpy(shared->boot.reason, decision.reason.c_str(), sizeof shared->boot.reason);
-  SetGateAtBoot(in_cluster, decision.phase == Phase::kQuarantined || decision.suspect);
-  CloseAtBoot(in_cluster);
+  SetGateAtBoot(gated, gated && (decision.phase == Phase::kQuarantined || decision.suspect));
+  CloseAtBoot(gated);
   PublishSyncAtBoot();
 }
 

@@ -26,13 +26,16 @@ void Performer::PublishGate(const Duties& duties) {
 }
 
 std::optional<WalEndRead> Performer::Perform(const Duties& duties, const LocalView& view,
-                                             const std::vector<std::string>& slots, Instant now) {
+                                             const Neighbours& neighbours, Instant now) {
   busy_ = false;
   problem_.clear();
-  if (duties.phase != Phase::kConfigured && duties.phase != Phase::kQuarantined)
+  if (!duties.managed && duties.phase != Phase::kQuarantined) {
+    Unmanaged(duties, view, neighbours, now);
     return std::nullopt;
+  }
+  restorer_ = SettingsRestorer{};
   Receiver(duties, view, now);
-  Promotion(duties, view, slots);
+  Promotion(duties, view, neighbours.slots);
   if (duties.sync_generation) {
     const std::string wrong =
         ApplySync({*duties.sync_generation, duties.sync_names, duties.sync_k}, now.monotonic_raw);
@@ -40,6 +43,18 @@ std::optional<WalEndRead> Performer::Perform(const Duties& duties, const LocalVi
     if (view.sync_effective != *duties.sync_generation) busy_ = true;
   }
   return Scan(duties, view);
+}
+
+// The server is PostgreSQL's own: what orchestra did to it is undone, and nothing else happens.
+void Performer::Unmanaged(const Duties& duties, const LocalView& view, const Neighbours& neighbours,
+                          Instant now) {
+  receiver_epoch_ = conninfo_epoch_ = promoting_ = EpochId{};
+  scanning_.reset();
+  OpenReceiver(Address{});  // nothing happens when it is
+  const bool settled = view.status.db == DbState::kPrimary || view.status.db == DbState::kStandby;
+  if (!settled || duties.phase == Phase::kPending) return;
+  const Address* primary = neighbours.primary ? &*neighbours.primary : nullptr;
+  problem_ = restorer_.Turn(primary, now.monotonic_raw);
 }
 
 void Performer::Receiver(const Duties& duties, const LocalView& view, Instant now) {

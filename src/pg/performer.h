@@ -6,9 +6,16 @@
 #include <vector>
 
 #include "core/backend.h"
+#include "pg/settings_restorer.h"
 #include "pg/wal_end.h"
 
 namespace orchestra::pg {
+
+// What the register says of other nodes.
+struct Neighbours {
+  std::vector<std::string> slots;  // that the other members' standbys use
+  std::optional<Address> primary;  // where the primary's server is reached
+};
 
 class Performer {
  public:
@@ -16,13 +23,15 @@ class Performer {
   // moved the lease.
   static void PublishGate(const Duties& duties);
 
-  // Everything else. `slots`: names of slots that the other members' standbys use. Returns the end
-  // of WAL when a scan that the core asked for is done.
+  // Everything else. Returns the end of WAL when a scan that the core asked for is done.
   std::optional<WalEndRead> Perform(const Duties& duties, const LocalView& view,
-                                    const std::vector<std::string>& slots, Instant now);
+                                    const Neighbours& neighbours, Instant now);
 
   // The end of WAL that Perform returned could not be used: it will be read again.
   void ScanAgain() { scanning_.reset(); }
+
+  // The server's settings are not orchestra's, and none is left that it had changed.
+  bool restored() const { return restorer_.done(); }
 
   // True while something is under way that wants a turn every few ms.
   bool busy() const { return busy_; }
@@ -30,11 +39,14 @@ class Performer {
   const std::string& problem() const { return problem_; }
 
  private:
+  void Unmanaged(const Duties& duties, const LocalView& view, const Neighbours& neighbours,
+                 Instant now);
   void Receiver(const Duties& duties, const LocalView& view, Instant now);
   void Promotion(const Duties& duties, const LocalView& view,
                  const std::vector<std::string>& slots);
   std::optional<WalEndRead> Scan(const Duties& duties, const LocalView& view);
 
+  SettingsRestorer restorer_;
   WalEndReader reader_;
   std::optional<std::uint64_t> scanning_;
   EpochId receiver_epoch_;  // for which the receiver was opened
