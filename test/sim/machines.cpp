@@ -43,6 +43,7 @@ void World::Start(Node& n) {
   if (n.server.upstream == kNoNode && !n.server.out_of_recovery) n.server.upstream = nodes[0].id;
   // The ticket is closed at start, and the gate as well.
   const bool observes = n.vote && n.vote->committed && !Manages(*n.vote);
+  if (observes) n.server.gate_epoch = n.vote->committed->value->epoch;
   n.server.receiver_closed = n.server.gated = n.marker.has_value() && !observes;
   StartServer(n);
   BootWorker(n);

@@ -70,6 +70,7 @@ bool World::IsNeeded(const Node& n) const {
 bool World::ForceFence() {
   Node* n = Coordinator();
   if (!n || n->state.failover.stage != Failover::Stage::kNone) return false;
+  if (!Enforces(*n->state.proposal->value)) return false;
   Trace(n, "begins a FENCE without cause");
   n->state.failover = Failover{};
   n->state.failover.stage = Failover::Stage::kFenceVoters;

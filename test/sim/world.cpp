@@ -173,7 +173,7 @@ bool World::GateOpen(const Node& n) const {
 
 bool World::Commits(const Node& n) const {
   const Server& s = n.server;
-  const bool free = n.up && s.running && s.out_of_recovery && !s.gated;
+  const bool free = n.up && s.running && s.out_of_recovery && !s.gated && s.gate_epoch != EpochId{};
   return GateOpen(n) || (free && n.state.phase == Phase::kConfigured);
 }
 
