@@ -91,7 +91,7 @@ void Install() {
   InstallGate();
   InstallReceiver();
   InstallSyncSetting();
-  InstallExtensionHint();
+  InstallExtensionHooks();
   RegisterWorkers();
 }
 
