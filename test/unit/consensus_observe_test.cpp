@@ -1,0 +1,165 @@
+// Mode observe: it looks and touches nothing, and where it ends nobody else is promoted before the
+// primary has said that it is gated.
+#include "consensus_node.h"
+
+namespace orchestra::hand {
+namespace {
+
+RegisterValue Observed3() {
+  RegisterValue value = FirstValue();
+  value.mode = Mode::kObserve;
+  value.sync = SyncSet{};
+  value.basis = Basis{};
+  value.primary_boot = BootCount{};
+  return value;
+}
+
+// The next version of the register, changed by `change`.
+template <typename Change>
+RegisterValue Next(RegisterValue value, Change change) {
+  value.version.value++;
+  change(value);
+  return value;
+}
+
+const Ballot kBallot{3, NodeId{2}};
+
+TEST(Observe, NothingIsGatedSetOrClosed) {
+  for (const std::uint16_t id : {1, 2}) {
+    Node node(id, Observed3());
+    node.See(id == 1 ? DbState::kPrimary : DbState::kStandby);
+    node.Tick();
+    const Duties duties = DutiesOf(node.state, node.now);
+    EXPECT_FALSE(duties.managed || duties.gated || duties.receiver_closed || duties.mute) << id;
+    EXPECT_FALSE(duties.sync_generation || duties.promote || duties.scan) << id;
+    EXPECT_EQ(duties.upstream, kNoNode) << id;
+  }
+}
+
+// Else it would be the second one that commits.
+TEST(Observe, FormerPrimaryStaysClosed) {
+  const RegisterValue value = Next(Observed3(), [](auto& v) { v.primary = NodeId{2}; });
+  Durable durable = MemoryOf(1, value);
+  durable.wrote_epoch = kFirst;
+  Node node(durable);
+  node.See(DbState::kPrimary);
+  EXPECT_TRUE(DutiesOf(node.state, node.now).gated);
+  node.Hear(2, Commit{WriteOf(Next(value, [](auto& v) { v.dropped = true; }), kBallot), 1});
+  node.Pass(seconds(20));
+  node.Tick();
+  EXPECT_FALSE(node.last.leave);
+  EXPECT_TRUE(DutiesOf(node.state, node.now).gated);
+}
+
+// The register has moved on from mode observe, of which this node has not heard yet.
+TEST(Observe, FenceOfANewerRegisterIsObeyed) {
+  const RegisterValue value = Observed3();
+  for (const std::uint64_t version : {1, 2}) {
+    Node node(1, value);
+    node.See(DbState::kPrimary);
+    node.Hear(2, Fence{kBallot, Version{version}, kFirst, false});
+    const bool newer = version > value.version.value;
+    EXPECT_EQ(DutiesOf(node.state, node.now).gated, newer) << version;
+    EXPECT_FALSE(GateOpen(node.state, node.now));
+    Node again(node.state.durable);
+    EXPECT_EQ(DutiesOf(again.state, again.now).gated, newer) << version << ", started again";
+  }
+}
+
+TEST(Observe, EndsWithoutAGapForCommits) {
+  Node node(1, Observed3());
+  node.view.status.flush_lsn = Lsn{100};
+  node.See(DbState::kPrimary);
+  node.Tick();
+  const std::uint64_t seq = node.state.request_seq;
+  const LeaseAck ack{kFirst, node.state.durable.boot_count, seq, 1, true, 2000};
+  for (const std::uint16_t voter : {2, 3}) node.Hear(voter, ack);
+  ASSERT_TRUE(HoldsLease(node.state, node.now));
+  node.Pass(milliseconds(100));
+  node.Tick();
+  const RegisterValue manual = Next(Observed3(), [](auto& v) { v.mode = Mode::kManual; });
+  node.Hear(2, Commit{WriteOf(manual, kBallot), 1});
+  const Duties duties = DutiesOf(node.state, node.now);
+  EXPECT_TRUE(duties.managed && duties.gated && duties.gate_open);
+}
+
+TEST(Observe, WouldBeFailoverIsToldAndNotDone) {
+  struct Case {
+    const char* name;
+    DbState n3;
+    const char* told;
+  };
+  for (const Case& c :
+       {Case{"n3 is ahead", DbState::kStandby, "would have promoted n3 at LSN 0/C8"},
+        Case{"n3 does not run", DbState::kStarting, "would have promoted n2"}}) {
+    Coordinator node(Observed3());
+    std::string told;
+    for (int i = 0; i < 100; i++) {
+      node.Pass(milliseconds(100));
+      AnswerHeartbeat(node, 3, false);
+      NodeStatus status;
+      status.db = c.n3;
+      status.flush_lsn = Lsn{200};
+      node.Hear(3, Status{status});
+      node.See(DbState::kStandby);
+      node.Tick();
+      for (const Note& note : node.last.notes)
+        if (note.kind == NoteKind::kDetected) told = note.next;
+    }
+    EXPECT_TRUE(node.Decided()) << c.name;
+    EXPECT_NE(told.find(c.told), std::string::npos) << c.name << ": " << told;
+  }
+}
+
+// In durability async a failover needs nobody's end of WAL but the target's.
+TEST(Observe, NobodyElseIsPromotedBeforeThePrimaryIsGated) {
+  for (const bool gated : {false, true}) {
+    RegisterValue value = FirstValue();
+    value.durability = Durability::kAsync;
+    value.sync = SyncSet{};
+    value.basis = Basis{};
+    value.primary_boot = gated ? BootCount{2} : BootCount{};
+    Coordinator node(value);
+    for (int i = 0; i < 100 && node.Decided(); i++) {
+      node.Pass(milliseconds(100));
+      AnswerHeartbeat(node, 3, false);
+      node.Tick();
+    }
+    ASSERT_FALSE(node.Decided());
+    node.Fence();
+    node.Position(3, End(100));
+    node.OwnPosition(End(100));
+    node.WaitNoLonger();
+    EXPECT_EQ(node.value().primary == NodeId{1}, !gated) << gated;
+  }
+}
+
+TEST(Dropped, MembersLeaveAndTheCoordinatorGoesLast) {
+  const RegisterValue dropped = Next(Observed3(), [](auto& v) { v.dropped = true; });
+  Node member(3, Observed3());
+  member.Hear(2, Commit{WriteOf(dropped, kBallot), 1});
+  member.Tick();
+  EXPECT_FALSE(member.last.leave);
+  member.Pass(seconds(2));
+  member.Tick();
+  EXPECT_TRUE(member.last.leave);
+  EXPECT_FALSE(DutiesOf(member.state, member.now).managed);
+  member.Tick();
+  EXPECT_TRUE(member.last.leave) << "until it has happened";
+  member.Hear(2, Commit{WriteOf(dropped, kBallot), 2});
+  EXPECT_EQ(member.state.phase, Phase::kUnconfigured);
+
+  Coordinator node(dropped);
+  node.Tick();
+  node.Pass(seconds(2));
+  AnswerHeartbeat(node, 3, true);
+  node.Tick();
+  EXPECT_FALSE(node.last.leave) << "n1 has not heard of it";
+  AnswerHeartbeat(node, 1, true);
+  AnswerHeartbeat(node, 3, true);
+  node.Tick();
+  EXPECT_TRUE(node.last.leave);
+}
+
+}  // namespace
+}  // namespace orchestra::hand
