@@ -221,6 +221,66 @@ INSTANTIATE_TEST_SUITE_P(
                     Row{"failover to nobody", StartFailover{NodeId{8}}, "no such"}),
     [](const auto& row) { return "r" + std::to_string(row.index); });
 
+void Observing(RegisterValue& v) {
+  v.mode = Mode::kObserve;
+  v.sync = SyncSet{};
+  v.primary_boot = BootCount{};
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Observe, Changes,
+    testing::Values(Row{"begins", Set([](auto& s) { s.mode = Mode::kObserve; }), "", nullptr,
+                        [](const RegisterValue& v) {
+                          return v.sync == SyncSet{} && v.primary_boot == BootCount{};
+                        }},
+                    Row{"too early", Set([](auto& s) { s.mode = Mode::kObserve; }), "not active",
+                        Inactive, nullptr, Verdict::kMoved},
+                    Row{"ends", Set([](auto& s) { s.mode = Mode::kManual; }), "", Observing,
+                        [](const RegisterValue& v) {
+                          return v.sync == SyncSet{} && v.primary_boot == BootCount{};
+                        }},
+                    Row{"commits counted", ChangeSync{{Of({1}), 1}}, "nothing is set", Observing},
+                    Row{"failover", StartFailover{NodeId{3}}, "nobody is promoted", Observing},
+                    Row{"dropped", DropCluster{}, "", Observing,
+                        [](const RegisterValue& v) { return v.dropped; }},
+                    Row{"dropped while gated", DropCluster{}, "mode observe first"},
+                    Row{"changed once dropped", Set([](auto& s) { s.mode = Mode::kManual; }),
+                        "being dropped",
+                        [](RegisterValue& v) {
+                          Observing(v);
+                          v.dropped = true;
+                        }}),
+    [](const auto& row) { return "r" + std::to_string(row.index); });
+
+TEST(Settings, AreNamedWithTheirNewValues) {
+  struct Case {
+    Change change;
+    std::string text;
+  };
+  for (const Case& c : {
+           Case{Set([](auto& s) { s.mode = Mode::kObserve; }), "mode observe"},
+           Case{Set([](auto& s) { s.mode = Mode::kManual; }), "mode manual"},
+           Case{Set([](auto& s) { s.mode = Mode::kAutomatic; }), "mode automatic"},
+           Case{Set([](auto& s) { s.paused = true; }), "paused"},
+           Case{Set([](auto& s) { s.paused = false; }), "not paused"},
+           Case{Set([](auto& s) { s.durability = Durability::kAsync; }), "durability async"},
+           Case{Set([](auto& s) { s.durability = Durability::kQuorum; }), "durability quorum"},
+           Case{Set([](auto& s) { s.lease_ttl_ms = 5000; }), "lease 5000 ms"},
+           Case{Set([](auto& s) { s.drift_permille = 50; }), "drift 50 permille"},
+           Case{Set([](auto& s) { s.on_no_sync = OnNoSync::kDegrade; }), "on_no_sync degrade"},
+           Case{Set([](auto& s) { s.on_no_sync = OnNoSync::kRefuse; }), "on_no_sync refuse"},
+           Case{Set([](auto& s) { s.auto_voters = true; }), "auto_voters on"},
+           Case{Set([](auto& s) { s.auto_voters = false; }), "auto_voters off"},
+           Case{Set([](auto& s) {
+                  s.lease_ttl_ms = 5000;
+                  s.mode = Mode::kObserve;
+                }),
+                "mode observe, lease 5000 ms"},
+           Case{ChangeSettings{}, "no setting"},
+       })
+    EXPECT_EQ(TextOf(Base(), c.change), c.text);
+}
+
 TEST(Whole, AStepOnTheWayIsNotTheChange) {
   const RegisterValue value = Base();
   const Change change = ChangeVoters{Of({2, 1, 9})};
