@@ -120,8 +120,12 @@ std::optional<WalEndRead> Performer::Scan(const Duties& duties, const LocalView&
     return std::nullopt;
   }
   busy_ = true;
-  if (view.status.db != DbState::kPrimary && duties.receiver_closed && !ReceiverQuiet())
+  // What was read while WAL could come in is worth nothing.
+  const bool still = duties.receiver_closed && ReceiverQuiet();
+  if (view.status.db != DbState::kPrimary && !still) {
+    scanning_.reset();
     return std::nullopt;
+  }
   if (scanning_ != duties.scan) {
     scanning_ = duties.scan;
     reader_.Start();
