@@ -71,7 +71,7 @@ class Machine {
   void Relay(NodeId from, const Message& message, NodeId coordinator, std::uint64_t seq);
   void Learn(const Written& written);
   void EnterEpoch(const RegisterValue& value);
-  void ForgetSetting();
+  void ForgetAsked();
   void FollowTick();
   bool PromiseLives() const;
   bool HoldsOff() const;

@@ -95,10 +95,13 @@ void Machine::Learn(const Written& w) {
                   [&w](const auto& peer) { return FindMember(*w.value, peer.first) == nullptr; });
   }
   if (new_epoch) EnterEpoch(*w.value);
-  if (!Enforces(*w.value)) ForgetSetting();
+  if (!Enforces(*w.value)) ForgetAsked();
 }
 
-void Machine::ForgetSetting() {
+// What the shell was asked to set and to read.
+void Machine::ForgetAsked() {
+  s_.fence_asked.reset();
+  s_.scan_running = false;
   s_.setting = SyncSet{};
   s_.setting_generation = 0;
   s_.setting_proven = s_.setting_effective = s_.shrinking = false;
@@ -112,9 +115,7 @@ void Machine::EnterEpoch(const RegisterValue& value) {
   s_.requests_sent.clear();
   s_.barrier.reset();
   s_.barrier_passed = false;
-  s_.fence_asked.reset();
-  s_.scan_running = false;
-  ForgetSetting();
+  ForgetAsked();
   s_.standbys.clear();
   Tell(NoteKind::kEpochEntered, value.epoch, value.primary,
        std::string(value.active ? "active" : "not active yet") + ", version " +
