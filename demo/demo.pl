@@ -140,7 +140,7 @@ sub main
 	$cluster->init_primary;
 	show(slurp_file($n1->data_dir . '/node.conf') =~ s/^/    /gmr);
 	$cluster->add_standby($_) for $n2, $n3;
-	query($n1, q(SELECT orchestra_create_cluster('{n1,n2,n3}')));
+	query($n1, q(SELECT orchestra_create_cluster('{n1,n2,n3}', 'automatic')));
 	$cluster->wait_for_primary;
 	my $port = start_haproxy($cluster);
 	query($n1, 'SELECT name, role, state, timeline, flush_lsn, sync_state, lease_ms_left, '

@@ -37,25 +37,40 @@ CREATE TABLE plain AS SELECT 1 AS one;
 DROP TABLE plain;
 
 -- What orchestra_create_cluster() refuses.
+SELECT orchestra_create_cluster('{n1}', 'manual');
+\echo :SQLSTATE
+\set VERBOSITY terse
 SELECT orchestra_create_cluster('{n1}');
 \echo :SQLSTATE
-SELECT orchestra_create_cluster('{n1}', 'async');
+\set VERBOSITY default
+SELECT orchestra_create_cluster('{n1}', 'observe', 'async');
 \echo :SQLSTATE
-SELECT orchestra_create_cluster('{n1}', 'quorum', 'observe');
+SELECT orchestra_create_cluster('{n1}', 'manual', 'always');
 \echo :SQLSTATE
-SELECT orchestra_create_cluster('{n1}', 'quorum', 'manual');
+SELECT orchestra_create_cluster('{n1}', 'sometimes');
 \echo :SQLSTATE
-SELECT orchestra_create_cluster('{n1}', 'always');
+SELECT orchestra_create_cluster('{n1}', 'quorum', 'automatic');
 \echo :SQLSTATE
-SELECT orchestra_create_cluster('{n1}', 'quorum', 'sometimes');
+SELECT orchestra_create_cluster('{n1}', 'manual', name => '');
 \echo :SQLSTATE
-SELECT orchestra_create_cluster('{n1,null,n2}');
+SELECT orchestra_create_cluster('{n1}', 'manual', name => repeat('n', 64));
 \echo :SQLSTATE
-SELECT orchestra_create_cluster('{n1}', wait => '-1 s');
+SELECT orchestra_create_cluster('{n1}', 'manual', name => E'two\nlines');
 \echo :SQLSTATE
-SELECT orchestra_create_cluster('{n1}', wait => '1 month');
+SELECT orchestra_create_cluster('{n1}', 'manual', lease_ttl_ms => 299);
 \echo :SQLSTATE
-SELECT orchestra_create_cluster(NULL) IS NULL AS nothing;
+SELECT orchestra_create_cluster('{n1}', 'manual', lease_ttl_ms => 60001);
+\echo :SQLSTATE
+SELECT orchestra_create_cluster('{n1}', 'manual', lease_ttl_ms => -1);
+\echo :SQLSTATE
+SELECT orchestra_create_cluster('{n1,null,n2}', 'manual');
+\echo :SQLSTATE
+SELECT orchestra_create_cluster('{n1}', 'manual', wait => '-1 s');
+\echo :SQLSTATE
+SELECT orchestra_create_cluster('{n1}', 'manual', wait => '1 month');
+\echo :SQLSTATE
+SELECT orchestra_create_cluster(NULL, 'manual') IS NULL AS nothing;
+SELECT orchestra_create_cluster('{n1}', NULL) IS NULL AS nothing;
 
 -- A secret that is never read: the names are looked at first.
 ALTER SYSTEM SET orchestra.secret_file = '/nonexistent';
@@ -72,21 +87,21 @@ BEGIN
 END $$;
 \c -
 SELECT wait_for_secret('/nonexistent');
-SELECT orchestra_create_cluster('{n1,n2}');
+SELECT orchestra_create_cluster('{n1,n2}', 'automatic');
 \echo :SQLSTATE
-SELECT orchestra_create_cluster('{}');
+SELECT orchestra_create_cluster('{}', 'automatic');
 \echo :SQLSTATE
-SELECT orchestra_create_cluster('{n1,n2,n2}');
+SELECT orchestra_create_cluster('{n1,n2,n2}', 'automatic');
 \echo :SQLSTATE
-SELECT orchestra_create_cluster('{n1,"n 2",n3}');
+SELECT orchestra_create_cluster('{n1,"n 2",n3}', 'automatic');
 \echo :SQLSTATE
 \set VERBOSITY terse
-SELECT orchestra_create_cluster('{n1,n2,n3}');
+SELECT orchestra_create_cluster('{n1,n2,n3}', 'automatic');
 \echo :SQLSTATE
 \set VERBOSITY default
 -- Nobody comes: the error names who is missing, and nothing has changed.
 SELECT name AS self FROM orchestra_status() WHERE source = 'self' \gset
-SELECT orchestra_create_cluster(ARRAY[:'self', 'n2', 'n3'], wait => '0 s');
+SELECT orchestra_create_cluster(ARRAY[:'self', 'n2', 'n3'], 'automatic', wait => '0 s');
 \echo :SQLSTATE
 SELECT phase, epoch FROM orchestra_cluster();
 ALTER SYSTEM RESET orchestra.secret_file;
@@ -126,6 +141,47 @@ SELECT orchestra_failover(wait => '1 month');
 \echo :SQLSTATE
 SELECT orchestra_confirm_identity();
 \echo :SQLSTATE
+SELECT orchestra_set_mode('manual');
+\echo :SQLSTATE
+SELECT orchestra_set_mode('sometimes');
+\echo :SQLSTATE
+SELECT orchestra_set_mode('manual', wait => '-1 s');
+\echo :SQLSTATE
+SELECT orchestra_pause();
+\echo :SQLSTATE
+SELECT orchestra_resume();
+\echo :SQLSTATE
+SELECT orchestra_drop_cluster();
+\echo :SQLSTATE
+SELECT orchestra_set('lease_ttl_ms', '5000');
+\echo :SQLSTATE
+SELECT orchestra_set('nonsense', '5000');
+\echo :SQLSTATE
+SELECT orchestra_set('mode', 'manual');
+\echo :SQLSTATE
+SELECT orchestra_set('durability', 'async');
+\echo :SQLSTATE
+SELECT orchestra_set('durability', 'always');
+\echo :SQLSTATE
+SELECT orchestra_set('lease_ttl_ms', '299');
+\echo :SQLSTATE
+SELECT orchestra_set('lease_ttl_ms', '5 s');
+\echo :SQLSTATE
+SELECT orchestra_set('drift_permille', '251');
+\echo :SQLSTATE
+SELECT orchestra_set('on_no_sync', 'ignore');
+\echo :SQLSTATE
+SELECT orchestra_set('auto_voters', 'yes');
+\echo :SQLSTATE
+SELECT orchestra_set(NULL, NULL) IS NULL AS nothing;
+
+-- Settings of this node, and what orchestra would set; no cluster has any.
+SELECT name, source, context, needs_restart, former_value FROM orchestra_settings();
+SELECT name, value FROM orchestra_settings()
+ WHERE name IN ('orchestra.database', 'orchestra.enabled', 'synchronous_standby_names',
+                'primary_conninfo');
+
+SELECT orchestra_former_value('primary_conninfo') IS NULL AS nothing;
 
 -- Rights: the public may not even look, pg_monitor may look, the coordinator's role may call the
 -- internal functions; nobody of them can change anything else.
@@ -146,7 +202,7 @@ SELECT r AS role, t, p
        (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE')) AS privileges (p)
  WHERE has_table_privilege(r, t, p) ORDER BY 1, 2, 3;
 SET ROLE regress_public;
-SELECT orchestra_create_cluster('{n1}');
+SELECT orchestra_create_cluster('{n1}', 'automatic');
 \echo :SQLSTATE
 SELECT count(*) FROM orchestra_status();
 SELECT orchestra_promote('1.1/1');
@@ -176,7 +232,7 @@ RESET ROLE;
 -- EXECUTE alone does not make a superuser.
 GRANT EXECUTE ON FUNCTION orchestra_create_cluster TO regress_public;
 SET ROLE regress_public;
-SELECT orchestra_create_cluster('{n1}');
+SELECT orchestra_create_cluster('{n1}', 'automatic');
 \echo :SQLSTATE
 RESET ROLE;
 

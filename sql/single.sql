@@ -25,7 +25,7 @@ SELECT wait_for($$EXISTS (SELECT FROM orchestra_status() WHERE state = 'unconfig
 
 -- The consensus worker learns of the secret by the same reload, a little earlier or later.
 SELECT name AS self FROM orchestra_status() WHERE source = 'self' \gset
-SELECT orchestra_create_cluster(ARRAY[:'self'])
+SELECT orchestra_create_cluster(ARRAY[:'self'], 'automatic')
        LIKE 'cluster "orchestra" formed, epoch 1.1/1, primary %' AS formed;
 -- The board follows within its period.
 SELECT wait_for($$EXISTS (SELECT FROM orchestra_status() WHERE state = 'open')$$);
@@ -37,10 +37,10 @@ SELECT name, length(cluster_id) AS cluster_id, phase, epoch, active,
        primary_node = :'self' AS primary,
        coordinator = :'self' AS coordinator, voters = ARRAY[:'self'] AS voters, majority,
        reachable_voters, durability, sync_nodes, sync_k, lease_ttl_ms, mode, paused,
-       voters_changing, on_no_sync, auto_voters, drift_permille, former_clusters
+       voters_changing, on_no_sync, auto_voters, drift_permille, former_clusters, dropped
   FROM orchestra_cluster();
 SELECT code, action FROM orchestra_analysis() WHERE source = 'rules';
-SELECT orchestra_create_cluster(ARRAY[:'self']);
+SELECT orchestra_create_cluster(ARRAY[:'self'], 'automatic');
 \echo :SQLSTATE
 
 -- What a cluster of one refuses an operator.
@@ -73,6 +73,41 @@ SELECT orchestra_confirm_identity();
 -- Writes are let in.
 CREATE TABLE kept AS SELECT 1 AS one;
 DROP TABLE kept;
+
+-- Settings of the cluster, from here and back.
+SELECT orchestra_set('lease_ttl_ms', '5000');
+SELECT orchestra_set('lease_ttl_ms', '2000');
+SELECT orchestra_set('drift_permille', '50');
+SELECT orchestra_set('drift_permille', '100');
+SELECT orchestra_set('on_no_sync', 'degrade');
+SELECT orchestra_set('auto_voters', 'on');
+SELECT orchestra_set('durability', 'quorum');
+SELECT orchestra_set('durability', 'async');
+\echo :SQLSTATE
+SELECT lease_ttl_ms, drift_permille, on_no_sync, auto_voters, durability FROM orchestra_cluster();
+SELECT orchestra_pause();
+SELECT paused FROM orchestra_cluster();
+SELECT name, value, context, needs_restart, former_value FROM orchestra_settings()
+ WHERE source = 'cluster';
+SELECT orchestra_resume();
+SELECT orchestra_set('on_no_sync', 'refuse');
+SELECT orchestra_set('auto_voters', 'off');
+SELECT paused, on_no_sync, auto_voters FROM orchestra_cluster();
+
+-- The modes. In observe nothing is gated.
+SELECT orchestra_set_mode('manual');
+SELECT orchestra_set_mode('observe');
+SELECT mode, sync_nodes, sync_k FROM orchestra_cluster();
+SELECT wait_for($$EXISTS (SELECT FROM orchestra_status() WHERE state = 'open')$$);
+SELECT orchestra_failover();
+\echo :SQLSTATE
+CREATE TABLE kept AS SELECT 1 AS one;
+DROP TABLE kept;
+SELECT orchestra_set_mode('observe');
+SELECT orchestra_set_mode('automatic');
+CREATE TABLE kept AS SELECT 1 AS one;
+DROP TABLE kept;
+SELECT mode FROM orchestra_cluster();
 
 -- The committed epoch and nothing else.
 SELECT orchestra_promote('1.1/1');
@@ -127,5 +162,37 @@ RESET ROLE;
 SELECT count(*) FROM orchestra_detection;
 DROP OWNED BY regress_orchestra;
 DROP ROLE regress_orchestra;
+
+-- The extension of a cluster stays, in the database that the cluster uses; the cluster can go.
+ALTER SYSTEM SET orchestra.database = 'contrib_regression';
+SELECT pg_reload_conf();
+\c -
+\set SHOW_CONTEXT never
+SELECT wait_for($$current_setting('orchestra.database') = 'contrib_regression'$$);
+DROP EXTENSION orchestra;
+\echo :SQLSTATE
+DROP EXTENSION IF EXISTS nothing_of_that_name;
+SELECT orchestra_drop_cluster(wait => '-1 s');
+\echo :SQLSTATE
+SELECT orchestra_drop_cluster();
+SELECT name, phase, mode FROM orchestra_cluster();
+SELECT wait_for($$EXISTS (SELECT FROM orchestra_status() WHERE role = 'primary')$$);
+SELECT id, state, role FROM orchestra_status();
+SELECT name, value, former_value FROM orchestra_settings() WHERE source <> 'node';
+SELECT orchestra_drop_cluster();
+\echo :SQLSTATE
+CREATE TABLE kept AS SELECT 1 AS one;
+DROP TABLE kept;
+
+-- And come back.
+SELECT orchestra_create_cluster(ARRAY[:'self'], 'observe', name => 'again', lease_ttl_ms => 600)
+       LIKE 'cluster "again" formed, epoch 1.1/1, primary %' AS formed;
+SELECT name, mode, active, sync_k, lease_ttl_ms FROM orchestra_cluster();
+CREATE TABLE kept AS SELECT 1 AS one;
+DROP TABLE kept;
+SELECT orchestra_drop_cluster();
+ALTER SYSTEM RESET orchestra.database;
+ALTER SYSTEM RESET orchestra.secret_file;
+SELECT pg_reload_conf();
 DROP FUNCTION wait_for(text);
 DROP EXTENSION orchestra;

@@ -185,7 +185,6 @@ my $offset = -s $primary->logfile;
 unlink map { $primary->data_dir . "/$_" } $marker, $vote;
 my %wrong = (
 	'orchestra.role_port' => [ '70000', '70000 is outside the valid range' ],
-	'orchestra.lease_ttl_ms' => [ '10', '10 ms is outside the valid range' ],
 	'orchestra.peer_bind' => [ '0.0.0.0', 'only loopback addresses are allowed' ],
 	'orchestra.peer_address' => [ 'example.org:5434', 'is not an IP address and a port' ],
 	'orchestra.seeds' => [ '127.0.0.1:1, ::1', 'is not an IP address and a port' ],

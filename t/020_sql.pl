@@ -29,7 +29,8 @@ sub phases { return join ' ', map { $_->register->{phase} } @_ }
 	is($plain->safe_psql('postgres', 'SELECT count(*) FROM orchestra_recoveries()'), 0,
 		'the tables can be read without the library');
 	for my $call (qw(orchestra_status() orchestra_cluster() orchestra_analysis()
-		orchestra_create_cluster('{n1}') orchestra_promote('1.1/1') orchestra_repoint('1.1/1')))
+		orchestra_promote('1.1/1') orchestra_repoint('1.1/1')),
+		q(orchestra_create_cluster('{n1}', 'manual')))
 	{
 		refused($plain, "SELECT * FROM $call",
 			qr/55000: orchestra is not loaded.*HINT: .*shared_preload_libraries.*restart/s, $call);
@@ -45,11 +46,11 @@ $cluster->add_standby($n2);
 refused($n2, 'CREATE EXTENSION orchestra',
 	qr/25006: cannot create extension "orchestra" on a standby.*HINT: .*on the primary/s,
 	'CREATE EXTENSION on a standby');
-refused($n2, q(SELECT orchestra_create_cluster('{n1,n2,n3}')),
+refused($n2, q(SELECT orchestra_create_cluster('{n1,n2,n3}', 'automatic')),
 	qr/55000: this node is a standby.*HINT: .*on the primary/s, 'creation on a standby');
 
 # ---- A node that is not there at all, one with another secret, one with another name.
-my $create = q(SELECT orchestra_create_cluster('{n1,n2,n3}', wait => '1 s'));
+my $create = q(SELECT orchestra_create_cluster('{n1,n2,n3}', 'automatic', wait => '1 s'));
 wait_for('n2 said hello', sub { my %seen = $n1->status; $seen{n2} });
 refused($n1, $create,
 	qr/55000: node "n3" is missing.*"n3": it has not said hello.*and no standby streams.*HINT/s,
@@ -79,7 +80,7 @@ is(phases($n1, $n2, $n3), 'unconfigured unconfigured unconfigured', 'still nothi
 is($n1->value('SHOW synchronous_standby_names'), '', 'nor has synchronous_standby_names');
 
 # ---- A caller that gives up leaves nothing behind, whichever way.
-my $patient = q(SELECT orchestra_create_cluster('{n1,n2,n3}', wait => '10 min'));
+my $patient = q(SELECT orchestra_create_cluster('{n1,n2,n3}', 'automatic', wait => '10 min'));
 refused($n1, "SET statement_timeout = '300ms'; $patient", qr/57014: /, 'a cancelled caller');
 my $session = IPC::Run::start([ 'psql', '-Xd', $n1->connstr('postgres'), '-c', $patient ],
 	'<', \undef, '&>', \my $output);
@@ -93,7 +94,7 @@ is(phases($n1, $n2, $n3), 'unconfigured unconfigured unconfigured', 'nothing has
 # ---- Complete.
 $n3->append_conf('postgresql.auto.conf', "primary_conninfo = '$upstream application_name=n3'");
 $n3->reload;
-like($n1->value(q(SELECT orchestra_create_cluster('{n1,n2,n3}'))),
+like($n1->value(q(SELECT orchestra_create_cluster('{n1,n2,n3}', 'automatic'))),
 	qr/^cluster "orchestra" formed, epoch \S+, primary n1$/, 'the cluster is formed');
 wait_for('every node knows', sub { phases($n1, $n2, $n3) eq join ' ', ('configured') x 3 });
 refused($n1, $create, qr/42710: this node already belongs to a cluster/, 'a second creation');

@@ -12,8 +12,7 @@ use Test::More;
 sub formed
 {
 	my ($lease) = @_;
-	return Orchestra::Cluster->new(nodes => 3, settings => { 'orchestra.lease_ttl_ms' => $lease })
-	  ->form;
+	return Orchestra::Cluster->new(nodes => 3, lease_ttl_ms => $lease)->form;
 }
 
 sub crash_while_writing
@@ -30,7 +29,7 @@ sub crash_while_writing
 
 # ---- a long lease
 {
-	my $cluster = formed('10s');
+	my $cluster = formed(10000);
 	my ($n1) = $cluster->nodes;
 	my $epoch = $n1->register->{epoch};
 	is($n1->register->{lease_ttl_ms}, 10000, 'the lease is long');
@@ -50,7 +49,7 @@ sub crash_while_writing
 
 # ---- a short one
 {
-	my $cluster = formed('500ms');
+	my $cluster = formed(500);
 	my ($n1) = $cluster->nodes;
 	my ($writer, $crashed) = crash_while_writing($cluster);
 	my @primaries;

@@ -53,13 +53,15 @@ SELECT pg_catalog.pg_extension_config_dump('orchestra_recovery_step', '');
 -- Forming a cluster.
 
 CREATE FUNCTION orchestra_create_cluster(
-    nodes      text[],
-    durability text DEFAULT 'quorum',
-    mode       text DEFAULT 'automatic',
-    wait       interval DEFAULT '30 s'
+    nodes        text[],
+    mode         text,
+    durability   text DEFAULT 'quorum',
+    name         text DEFAULT 'orchestra',
+    lease_ttl_ms integer DEFAULT 2000,
+    wait         interval DEFAULT '30 s'
 ) RETURNS text
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION orchestra_create_cluster(text[], text, text, interval) IS
+COMMENT ON FUNCTION orchestra_create_cluster(text[], text, text, text, integer, interval) IS
     'makes these nodes, of which this is the primary, the voters of a new cluster';
 
 -- Changing it, from any node: the coordinator commits or refuses.
@@ -92,6 +94,28 @@ CREATE FUNCTION orchestra_failover(
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION orchestra_failover(text, boolean, text, interval) IS
     'makes another node the primary; with accept_data_loss, without the lost majority of voters';
+
+CREATE FUNCTION orchestra_set_mode(mode text, wait interval DEFAULT '30 s') RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION orchestra_set_mode(text, interval) IS
+    'how much the cluster does by itself: observe, manual or automatic';
+
+CREATE FUNCTION orchestra_pause(wait interval DEFAULT '30 s') RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION orchestra_pause(interval) IS 'no failover but by call, until orchestra_resume()';
+
+CREATE FUNCTION orchestra_resume(wait interval DEFAULT '30 s') RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION orchestra_resume(interval) IS 'ends orchestra_pause()';
+
+CREATE FUNCTION orchestra_set(name text, value text, wait interval DEFAULT '30 s') RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION orchestra_set(text, text, interval) IS 'changes a setting of the cluster';
+
+CREATE FUNCTION orchestra_drop_cluster(wait interval DEFAULT '60 s') RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION orchestra_drop_cluster(interval) IS
+    'makes plain PostgreSQL servers of all members';
 
 CREATE FUNCTION orchestra_confirm_identity() RETURNS text
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
@@ -150,7 +174,8 @@ CREATE FUNCTION orchestra_cluster(
     OUT on_no_sync       text,
     OUT auto_voters      boolean,
     OUT drift_permille   integer,
-    OUT former_clusters  integer
+    OUT former_clusters  integer,
+    OUT dropped          boolean
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED ROWS 1;
 COMMENT ON FUNCTION orchestra_cluster() IS 'the committed register, as this node knows it';
@@ -191,6 +216,57 @@ BEGIN ATOMIC
      WHERE s.recovery = orchestra_recovery_steps.recovery ORDER BY s.step;
 END;
 COMMENT ON FUNCTION orchestra_recovery_steps(text) IS 'the steps of one recovery, in order';
+
+CREATE FUNCTION orchestra_former_value(name text) RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL SAFE;
+COMMENT ON FUNCTION orchestra_former_value(text) IS
+    'internal: what a setting of PostgreSQL was before orchestra set it';
+
+CREATE FUNCTION orchestra_settings(
+    OUT name          text,
+    OUT value         text,
+    OUT source        text,
+    OUT context       text,
+    OUT needs_restart boolean,
+    OUT description   text,
+    OUT former_value  text
+) RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+    SELECT s.name, s.value, 'cluster', s.context, false, s.description, NULL
+      FROM orchestra_cluster() c,
+           LATERAL (VALUES
+               ('name', c.name, 'orchestra_create_cluster()', 'Name of the cluster.'),
+               ('mode', c.mode, 'orchestra_set_mode()',
+                'How much the cluster does by itself: observe, manual or automatic.'),
+               ('paused', CASE WHEN c.paused THEN 'on' ELSE 'off' END,
+                'orchestra_pause(), orchestra_resume()', 'No failover but by call.'),
+               ('durability', c.durability, 'orchestra_set()',
+                'When a commit is acknowledged.'),
+               ('on_no_sync', c.on_no_sync, 'orchestra_set()',
+                'What becomes of commits that no standby is left for: refuse or degrade.'),
+               ('auto_voters', CASE WHEN c.auto_voters THEN 'on' ELSE 'off' END, 'orchestra_set()',
+                'Members that are caught up get a vote by themselves.'),
+               ('lease_ttl_ms', c.lease_ttl_ms::text, 'orchestra_set()',
+                'Lease of the primary role, in milliseconds.'),
+               ('drift_permille', c.drift_permille::text, 'orchestra_set()',
+                'Clock drift that leases allow for, in thousandths.')
+           ) AS s (name, value, context, description)
+     WHERE c.mode IS NOT NULL
+    UNION ALL
+    SELECT s.name, s.setting, 'node', s.context, s.context = 'postmaster', s.short_desc, NULL
+      FROM pg_catalog.pg_settings s
+     WHERE s.name LIKE 'orchestra.%'
+    UNION ALL
+    SELECT s.name,
+           CASE WHEN s.name <> 'primary_conninfo' OR s.setting = '' THEN s.setting ELSE '(set)' END,
+           'postgresql', s.context, s.context = 'postmaster', s.short_desc,
+           orchestra_former_value(s.name)
+      FROM pg_catalog.pg_settings s
+     WHERE s.name IN ('primary_conninfo', 'synchronous_standby_names');
+END;
+COMMENT ON FUNCTION orchestra_settings() IS
+    'settings of the cluster and of this node, and what orchestra sets in PostgreSQL';
 
 -- Internal: what a coordinator's login may call. Each refuses what no committed epoch says.
 
@@ -285,13 +361,16 @@ COMMENT ON FUNCTION orchestra_grant(name) IS
 
 REVOKE ALL ON FUNCTION
     orchestra_create_cluster, orchestra_set_voters, orchestra_set_node, orchestra_remove_node,
-    orchestra_failover, orchestra_confirm_identity, orchestra_version, orchestra_status, orchestra_cluster,
-    orchestra_analysis, orchestra_rules, orchestra_recoveries, orchestra_recovery_steps,
+    orchestra_failover, orchestra_set_mode, orchestra_pause, orchestra_resume, orchestra_set,
+    orchestra_drop_cluster, orchestra_confirm_identity, orchestra_version, orchestra_status,
+    orchestra_cluster, orchestra_settings, orchestra_former_value, orchestra_analysis,
+    orchestra_rules, orchestra_recoveries, orchestra_recovery_steps,
     orchestra_promote, orchestra_repoint, orchestra_check_record, orchestra_record,
     orchestra_grant
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-    orchestra_version, orchestra_status, orchestra_cluster, orchestra_analysis, orchestra_rules,
-    orchestra_recoveries, orchestra_recovery_steps
+    orchestra_version, orchestra_status, orchestra_cluster, orchestra_settings,
+    orchestra_former_value, orchestra_analysis, orchestra_rules, orchestra_recoveries,
+    orchestra_recovery_steps
 TO pg_monitor;
 GRANT SELECT ON orchestra_detection, orchestra_recovery, orchestra_recovery_step TO pg_monitor;

@@ -27,7 +27,7 @@ void Machine::OnCreateCluster(const CreateCluster& create) {
     return;
   }
   s_.creating = create;
-  s_.creating->value.primary_boot = BootCount{1};  // see CreationDone
+  if (Enforces(create.value)) s_.creating->value.primary_boot = BootCount{1};  // see CreationDone
   for (Member& member : s_.creating->value.members) {
     auto hello = s_.hellos.find(member.name);
     if (member.id == create.identity.node)

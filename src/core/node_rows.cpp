@@ -18,7 +18,7 @@ bool IsPrimary(const Board& board, const BoardNode& node) {
 const char* PrimaryState(const Board& board, const BoardNode& node) {
   if (!board.value) return "unconfigured";
   if (!IsPrimary(board, node)) return "superseded";
-  if (node.status->gate_open) return "open";
+  if (node.status->gate_open || !Enforces(*board.value)) return "open";
   return board.value->active ? "closed" : "activating";
 }
 

@@ -13,6 +13,8 @@ namespace orchestra::pg {
 void Fields(auto& io, Of<Named> auto& v) { io.Name(v.text, kMaxNameBytes); }
 void Fields(auto& io, Of<CreateRequest> auto& v) {
   io.List(v.names, kMaxMembers);
+  io(v.mode);
+  io.Name(v.cluster_name, kMaxNameBytes);
   io(v.lease_ttl_ms);
 }
 void Fields(auto& io, Of<ChangeRequest> auto& v) { io.Choice(v.change); }

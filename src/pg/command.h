@@ -21,6 +21,8 @@ struct Named {
 // orchestra_create_cluster(): these nodes, checked by the session, become the voters.
 struct CreateRequest {
   std::vector<Named> names;
+  Mode mode = Mode::kObserve;
+  std::string cluster_name;
   std::uint32_t lease_ttl_ms = 0;
 };
 // An operator's wish, which the coordinator commits or refuses.

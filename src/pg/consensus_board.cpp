@@ -54,7 +54,6 @@ std::string ConsensusWorker::Problem() const {
   if (configured && state_.view.status.db == DbState::kStandby &&
       state_.view.status.receiver != ReceiverState::kStreaming)
     add(ReceiverError());
-  if (configured) add(LeaseProblem());
   return text;
 }
 

@@ -9,7 +9,6 @@ using std::chrono::seconds;
 namespace {
 
 constexpr int kNotNow = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
-constexpr Micros kWishPatience = seconds(5);
 constexpr Micros kGrace = seconds(1);
 
 std::string Seconds(Micros span) {
@@ -21,7 +20,6 @@ std::string Seconds(Micros span) {
 }  // namespace
 
 void ConsensusWorker::Commands() {
-  if (lease_asked_ms_ != 0) return LeaseWish();  // the core answers one after the other
   Outcome outcome;
   if (command_) {
     outcome = std::visit(
@@ -33,12 +31,14 @@ void ConsensusWorker::Commands() {
         command_->what);
   } else {
     command_ = TakeCommand();
-    if (!command_) return LeaseWish();
+    if (!command_) return;
     command_began_ = now_.monotonic_raw;
     outcome = std::visit([this](const auto& request) { return Begin(request); }, command_->what);
   }
   if (!outcome) return;
   command_.reset();
+  publish_now_ = true;
+  Publish();  // what was done is seen by whoever asked for it
   FinishCommand(*outcome);
 }
 
@@ -48,7 +48,8 @@ void ConsensusWorker::Commands() {
 std::string ConsensusWorker::Compose(const CreateRequest& request, RegisterValue* value) const {
   value->cluster_id = ClusterId{RandomNumber()};
   value->system_identifier = state_.introduced->identity.system_identifier;
-  value->cluster_name = settings_.cluster_name;
+  value->cluster_name = request.cluster_name;
+  value->mode = request.mode;
   value->version = Version{1};
   value->lease_ttl_ms = value->longest_ttl_ms = request.lease_ttl_ms;
   std::uint16_t next_id = 1;
@@ -70,7 +71,7 @@ std::string ConsensusWorker::Compose(const CreateRequest& request, RegisterValue
   value->epoch = EpochId{WriteId{ballot, value->version}};
   value->active = true;
   value->timeline = state_.view.status.timeline;
-  value->sync = FullSyncSet(*value, value->primary);
+  if (Enforces(*value)) value->sync = FullSyncSet(*value, value->primary);
   value->basis = BasisOf(*value);
   value->lineage = {{value->timeline, value->epoch}};
   return Validate(*value);
@@ -89,8 +90,10 @@ ConsensusWorker::Outcome ConsensusWorker::Begin(const CreateRequest& request) {
 
 // The primary may commit, and every other member said something as a configured node.
 bool ConsensusWorker::CreationSettled() const {
-  if (state_.phase != Phase::kConfigured || !state_.view.status.gate_open) return false;
-  for (const Member& member : CommittedValue(state_)->members) {
+  const RegisterValue* value = CommittedValue(state_);
+  if (state_.phase != Phase::kConfigured || !value) return false;
+  if (Enforces(*value) && !state_.view.status.gate_open) return false;
+  for (const Member& member : value->members) {
     auto it = state_.peers.find(member.id);
     if (it == state_.peers.end() || !it->second.status_at) return false;
   }
@@ -161,49 +164,6 @@ ConsensusWorker::Outcome ConsensusWorker::Begin(const ForceRequest& request) {
 
 ConsensusWorker::Outcome ConsensusWorker::Begin(const ConfirmRequest&) {
   return Apply(ConfirmIdentity{++asked_}) ? AnswerSoFar() : Unstored();
-}
-
-// ---------------------------------------------------------------- orchestra.lease_ttl_ms
-
-// Changed by a reload on the primary it is a wish, which the coordinator commits or refuses. What
-// counts is the register; that nobody answers is no refusal.
-void ConsensusWorker::LeaseWish() {
-  const RegisterValue* value = CommittedValue(state_);
-  lease_wish_ = lease_wish_ && value && value->primary == Self(state_);
-  if (lease_asked_ms_ == 0) {
-    if (!lease_wish_ || now_.monotonic_raw < lease_asked_until_) return;
-    lease_wish_ = value->lease_ttl_ms != lease_ttl_ms_;
-    if (!lease_wish_) return;
-    lease_asked_until_ = now_.monotonic_raw + kWishPatience;
-    ChangeSettings wish;
-    wish.lease_ttl_ms = lease_ttl_ms_;
-    if (Ask(wish, lease_asked_until_)) lease_asked_ms_ = lease_ttl_ms_;
-    return;
-  }
-  const auto answer = Answered();
-  if (!answer && now_.monotonic_raw <= lease_asked_until_ && lease_wish_) return;
-  if (!answer) Apply(AbandonCommand{});
-  const std::string wished = "orchestra.lease_ttl_ms=" + std::to_string(lease_asked_ms_);
-  const bool other = lease_asked_ms_ != lease_ttl_ms_;  // set anew meanwhile
-  lease_asked_ms_ = 0;
-  lease_asked_until_ = Micros{};
-  if (!answer) return;
-  lease_wish_ = other;
-  publish_now_ = true;
-  const std::string line =
-      std::string("orchestra: ") + (answer->done ? "setting_changed" : "setting_refused") +
-      " node=" + settings_.node_name + " reason=\"" + wished +
-      (answer->done ? " is in the register, for every node" : ": " + answer->text) + "\"";
-  LogLine(LOG, line);
-}
-
-std::string ConsensusWorker::LeaseProblem() const {
-  const RegisterValue* value = CommittedValue(state_);
-  if (!value || value->primary != Self(state_) || value->lease_ttl_ms == lease_ttl_ms_) return "";
-  if (lease_wish_) return "";
-  return "orchestra.lease_ttl_ms is " + std::to_string(lease_ttl_ms_) + " here and " +
-         std::to_string(value->lease_ttl_ms) +
-         " in the register, which counts: set it so, or change it while this server runs";
 }
 
 }  // namespace orchestra::pg

@@ -42,8 +42,6 @@ void ConsensusWorker::Reload() {
   else
     RereadSecret();
   Introduce();
-  if (const std::uint32_t ttl = LeaseTtlMs(); ttl != std::exchange(lease_ttl_ms_, ttl))
-    lease_wish_ = true;
   publish_now_ = true;
 }
 

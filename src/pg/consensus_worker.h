@@ -62,8 +62,6 @@ class ConsensusWorker {
   bool CreationSettled() const;
   bool Ask(const Change& change, Micros deadline);
   std::optional<CommandAnswer> Answered() const;  // to the last Ask
-  void LeaseWish();
-  std::string LeaseProblem() const;
 
   // consensus_board.cpp
   void Publish();
@@ -90,11 +88,7 @@ class ConsensusWorker {
   NoteLog notes_;
   std::optional<SqlCommand> command_;
   Micros command_began_{};
-  std::uint64_t asked_ = 0;                    // id of the last Command of the core
-  std::uint32_t lease_ttl_ms_ = LeaseTtlMs();  // orchestra.lease_ttl_ms
-  bool lease_wish_ = false;           // it changed on the primary: the register should say so
-  std::uint32_t lease_asked_ms_ = 0;  // by the wish that is not answered yet; 0: none
-  Micros lease_asked_until_{};
+  std::uint64_t asked_ = 0;  // id of the last Command of the core
   Instant ticked_at_{};
   Instant published_at_{};
   bool publish_now_ = true;

@@ -11,7 +11,6 @@ namespace {
 
 bool enabled = true;
 char* node_name;
-char* cluster_name;
 char* role_bind;
 int role_port;
 char* peer_bind;
@@ -21,7 +20,6 @@ char* seeds;
 char* conninfo;
 char* database;
 char* secret_file;
-int lease_ttl_ms;
 
 // ---- reading
 
@@ -80,15 +78,6 @@ Parsed ParseConninfo(const char* text) {
 }
 
 // ---- checking: what is wrong with a value, or ""
-
-std::string WrongName(const char* text) {
-  const std::string_view name = text;
-  if (name.size() > kMaxNameBytes) return "A name has at most 63 bytes.";
-  if (name == "*") return "\"*\" means every standby in synchronous_standby_names.";
-  for (const char c : name)
-    if (c < 0x20 || c > 0x7e) return "A name consists of printable ASCII characters.";
-  return "";
-}
 
 std::string WrongRoleBind(const char* text) {
   if (std::string_view(text) == "*" || net::IsIpLiteral(text)) return "";
@@ -155,10 +144,9 @@ void DefineText(const char* name, const char* what, char** variable, const char*
                              nullptr);
 }
 
-void DefineNumber(const char* name, const char* what, int* variable, int initial, int least,
-                  int most, int flags) {
-  DefineCustomIntVariable(name, what, nullptr, variable, initial, least, most, PGC_SIGHUP, flags,
-                          nullptr, nullptr, nullptr);
+void DefinePort(const char* name, const char* what, int* variable, int initial) {
+  DefineCustomIntVariable(name, what, nullptr, variable, initial, 0, 65535, PGC_SIGHUP, 0, nullptr,
+                          nullptr, nullptr);
 }
 
 std::string MachineName() {
@@ -176,16 +164,14 @@ void DefineSettings() {
                            &enabled, true, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
   DefineText("orchestra.node_name", "Unique name of this node; empty: host:port.", &node_name, "",
              PGC_POSTMASTER, Check<WrongName>);
-  DefineText("orchestra.cluster_name", "Name that orchestra_create_cluster() gives to the cluster.",
-             &cluster_name, "orchestra", PGC_SIGHUP, Check<WrongName>);
   DefineText("orchestra.role_bind", "IP address of the role port; * for all.", &role_bind, "*",
              PGC_SIGHUP, Check<WrongRoleBind>);
-  DefineNumber("orchestra.role_port", "Port that tells load balancers this node's role; 0: off.",
-               &role_port, 5400, 0, 65535, 0);
+  DefinePort("orchestra.role_port", "Port that tells load balancers this node's role; 0: off.",
+             &role_port, 5400);
   DefineText("orchestra.peer_bind", "IP address of the peer port.", &peer_bind, "127.0.0.1",
              PGC_SIGHUP, Check<WrongPeerBind>);
-  DefineNumber("orchestra.peer_port", "Port for the other nodes of the cluster; 0: off.",
-               &peer_port, 5434, 0, 65535, 0);
+  DefinePort("orchestra.peer_port", "Port for the other nodes of the cluster; 0: off.", &peer_port,
+             5434);
   DefineText("orchestra.peer_address",
              "How other nodes reach the peer port; empty: peer_bind:peer_port.", &peer_address, "",
              PGC_SIGHUP, Check<WrongEndpoint>);
@@ -197,8 +183,15 @@ void DefineSettings() {
              PGC_SIGHUP, nullptr);
   DefineText("orchestra.secret_file", "File with the cluster's secret, mode 0600.", &secret_file,
              "", PGC_SIGHUP, nullptr);
-  DefineNumber("orchestra.lease_ttl_ms", "Lease time of a cluster that is created here.",
-               &lease_ttl_ms, 2000, 300, 60000, GUC_UNIT_MS);
+}
+
+std::string WrongName(const char* text) {
+  const std::string_view name = text;
+  if (name.size() > kMaxNameBytes) return "A name has at most 63 bytes.";
+  if (name == "*") return "\"*\" means every standby in synchronous_standby_names.";
+  for (const char c : name)
+    if (c < 0x20 || c > 0x7e) return "A name consists of printable ASCII characters.";
+  return "";
 }
 
 bool Enabled() { return enabled; }
@@ -220,8 +213,6 @@ std::string NodeName() {
   return net::ToText(address).substr(0, kMaxNameBytes);
 }
 
-std::string ClusterName() { return cluster_name; }
-
 Address RoleBind() {
   const bool all = std::string_view(role_bind) == "*";
   return {all ? "0.0.0.0" : role_bind, static_cast<std::uint16_t>(role_port)};
@@ -241,12 +232,10 @@ std::vector<Address> Seeds() {
 std::string Conninfo() { return conninfo; }
 std::string Database() { return database; }
 std::string SecretFile() { return secret_file; }
-std::uint32_t LeaseTtlMs() { return static_cast<std::uint32_t>(lease_ttl_ms); }
 
 Settings ReadSettings() {
   Settings settings;
   settings.node_name = NodeName();
-  settings.cluster_name = ClusterName();
   settings.conninfo = Conninfo();
   settings.database = Database();
   settings.secret_file = SecretFile();

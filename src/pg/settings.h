@@ -14,9 +14,11 @@ inline constexpr const char* kCoordinatorRole = "orchestra";
 // In _PG_init: defines all of them, and refuses unknown names with the prefix "orchestra".
 void DefineSettings();
 
+// What is wrong with a name, of a node or of the cluster; or "".
+std::string WrongName(const char* text);
+
 bool Enabled();
 std::string NodeName();     // default: host:port of conninfo, else this machine's name and port
-std::string ClusterName();  // used by orchestra_create_cluster() only
 Address RoleBind();         // role port; port 0: off
 Address PeerBind();         // peer port; port 0: off
 Address PeerAddress();      // how peers reach it; default: PeerBind()
@@ -25,11 +27,10 @@ std::string Conninfo();      // how peers reach this server; without a password
 Address ServerAddress();     // host and port of it; default: first of listen_addresses or loopback
 std::string Database();      // with orchestra's tables
 std::string SecretFile();    // empty: the peer port stays closed
-std::uint32_t LeaseTtlMs();  // used by orchestra_create_cluster() only
 
 // All of the above that the workers need, to be compared after a reload.
 struct Settings {
-  std::string node_name, cluster_name, conninfo, database, secret_file;
+  std::string node_name, conninfo, database, secret_file;
   Address role_bind, peer_bind, peer_address, server;
   std::vector<Address> seeds;
   std::string problem;  // what is valid but will not do, for people; or empty

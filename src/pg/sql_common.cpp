@@ -43,6 +43,20 @@ Datum ReturnText(const std::string& text) {
   });
 }
 
+std::string ArrayText(const std::vector<std::string>& items) {
+  std::string text = "{";
+  for (const std::string& item : items) {
+    if (text.size() > 1) text += ",";
+    text += '"';
+    for (const char c : item) {
+      if (c == '"' || c == '\\') text += '\\';
+      text += c;
+    }
+    text += '"';
+  }
+  return text + "}";
+}
+
 std::string TextArgument(FunctionCallInfo call, int index) {
   return Call(
       [&]() -> const char* { return text_to_cstring(DatumGetTextPP(call->args[index].value)); });
@@ -133,6 +147,18 @@ void Perform(const SqlCommand& command, const std::string& what) {
   const SqlAnswer answer = RunCommand(command);
   if (answer.sqlstate == 0) return;
   throw Fail(answer.sqlstate, what + answer.message, "", answer.hint);
+}
+
+RegisterValue WaitForRegister(Micros deadline, const std::function<bool(const Board&)>& reached,
+                              const std::string& late) {
+  for (;;) {
+    const Board board = ConfiguredBoard();
+    if (reached(board)) return *board.value;
+    if (RawNow() >= deadline)
+      throw Fail(ERRCODE_QUERY_CANCELED, late, "",
+                 "It goes on by itself: see orchestra_cluster().");
+    Pause();
+  }
 }
 
 void Pause() {

@@ -1,5 +1,6 @@
 // What the SQL-callable functions share: rows of text, refusals with hints, the board.
 #pragma once
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@ using Row = std::vector<Cell>;
 // The result of a set-returning function; column types' own input functions read the cells.
 Datum ReturnRows(FunctionCallInfo call, const std::vector<Row>& rows);
 Datum ReturnText(const std::string& text);
+std::string ArrayText(const std::vector<std::string>& items);  // as text[] is written
 std::string TextArgument(FunctionCallInfo call, int index);
 std::optional<std::string> OptionalText(FunctionCallInfo call, int index);
 void RefuseNull(FunctionCallInfo call, int index, const char* name);       // 22004
@@ -35,6 +37,10 @@ NodeId FindNode(const Board& board, const std::string& name);
 // Has the consensus worker do it; raises when it was refused or nobody answered. `what` begins the
 // message: "cannot ...: ", or is empty.
 void Perform(const SqlCommand& command, const std::string& what);
+// Looks until the board is as `reached` wants it, and returns the register then; 57014 with `late`
+// when it is not so by the deadline.
+RegisterValue WaitForRegister(Micros deadline, const std::function<bool(const Board&)>& reached,
+                              const std::string& late);
 // A moment between two looks at the board; cancel and the end of the server end it.
 void Pause();
 

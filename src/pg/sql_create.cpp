@@ -5,6 +5,7 @@
 #include "pg/guard.h"
 #include "pg/settings.h"
 #include "pg/sql_common.h"
+#include "pg/sql_settings.h"
 
 namespace orchestra::pg {
 namespace {
@@ -13,19 +14,12 @@ namespace {
 constexpr Micros kFormingTakes = std::chrono::seconds(5);
 constexpr int kNotNow = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 
-// `served` is all that exists; `planned` is what the reference promises for later.
-void CheckChoice(const char* what, const std::string& chosen, const std::string& served,
-                 const std::vector<std::string>& planned) {
-  if (chosen == served) return;
-  const std::string quoted = std::string(what) + " \"" + chosen + "\"";
-  for (const std::string& each : planned) {
-    if (chosen == each) {
-      throw Fail(ERRCODE_FEATURE_NOT_SUPPORTED, quoted + " is not supported yet", "",
-                 "Use \"" + served + "\".");
-    }
-  }
-  throw Fail(ERRCODE_INVALID_PARAMETER_VALUE, quoted + " is unknown", "",
-             "Use \"" + served + "\".");
+std::string ClusterNameArgument(FunctionCallInfo call, int index) {
+  const std::string name = TextArgument(call, index);
+  const std::string wrong = name.empty() ? "A name must not be empty." : WrongName(name.c_str());
+  if (wrong.empty()) return name;
+  throw Fail(ERRCODE_INVALID_PARAMETER_VALUE, "\"" + name + "\" cannot be a cluster's name", wrong,
+             "Use printable ASCII characters, at most 63 of them.");
 }
 
 void CheckCaller() {
@@ -101,18 +95,19 @@ void WaitForNodes(const std::vector<std::string>& names, Micros deadline) {
 std::string CreateCluster(FunctionCallInfo call) {
   CheckCaller();
   const std::vector<std::string> names = NamesArgument(call, 0);
-  CheckChoice("durability", TextArgument(call, 1), "quorum", {"async"});
-  CheckChoice("mode", TextArgument(call, 2), "automatic", {"observe", "manual"});
-  const Micros deadline = RawNow() + WaitArgument(call, 3);
+  CreateRequest request;
+  request.mode = ModeArgument(TextArgument(call, 1));
+  CheckDurability(TextArgument(call, 2));
+  request.cluster_name = ClusterNameArgument(call, 3);
+  request.lease_ttl_ms = LeaseArgument(DatumGetInt32(call->args[4].value));
+  const Micros deadline = RawNow() + WaitArgument(call, 5);
   CheckThisNode();
   if (const auto complaint = CheckVoterNames(names, NodeName())) {
     throw Fail(ERRCODE_INVALID_PARAMETER_VALUE, complaint->message, complaint->detail,
                complaint->hint);
   }
   WaitForNodes(names, deadline);
-  CreateRequest request;
   for (const std::string& name : names) request.names.push_back({name});
-  request.lease_ttl_ms = LeaseTtlMs();
   Perform({std::max(deadline, RawNow() + kFormingTakes), std::move(request)}, "");
   const Board board = CurrentBoard();
   if (!board.value) return "cluster formed";

@@ -49,7 +49,7 @@ void OnUtility(PlannedStmt* plan, const char* query, bool read_only_tree,
                     errhint("Create it on the primary; replication brings it here.")));
   }
   if (Drops(plan->utilityStmt) && IsInUse(get_database_name(MyDatabaseId))) {
-    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
                     errmsg("cannot drop extension \"orchestra\": this node belongs to a cluster"),
                     errhint("SELECT orchestra_drop_cluster() ends the cluster.")));
   }

@@ -19,19 +19,6 @@ std::string Voters(const RegisterValue& value) {
   return Listed(value, [](const Member& member) { return member.voter; });
 }
 
-// Until the register of this node is as `reached` wants it; `late` is what to say otherwise.
-template <typename Reached>
-RegisterValue WaitForRegister(Micros deadline, Reached reached, const std::string& late) {
-  for (;;) {
-    const Board board = ConfiguredBoard();
-    if (reached(board)) return *board.value;
-    if (RawNow() >= deadline)
-      throw Fail(ERRCODE_QUERY_CANCELED, late, "",
-                 "It goes on by itself: see orchestra_cluster().");
-    Pause();
-  }
-}
-
 // ---------------------------------------------------------------- members
 
 bool VotersAre(const RegisterValue& value, const std::vector<NodeId>& wanted) {

@@ -1,6 +1,7 @@
 // Looking: everything comes from shared memory, so that it works on a standby, on a fenced node,
 // and while no primary exists.
 #include "core/analysis.h"
+#include "core/choices.h"
 #include "core/node_rows.h"
 #include "pg/guard.h"
 #include "pg/login_checks.h"
@@ -9,26 +10,6 @@
 
 namespace orchestra::pg {
 namespace {
-
-const char* NameOf(Mode mode) { return mode == Mode::kManual ? "manual" : "automatic"; }
-const char* NameOf(Durability durability) {
-  return durability == Durability::kAsync ? "async" : "quorum";
-}
-const char* NameOf(OnNoSync action) { return action == OnNoSync::kDegrade ? "degrade" : "refuse"; }
-
-std::string ArrayText(const std::vector<std::string>& names) {
-  std::string text = "{";
-  for (const std::string& name : names) {
-    if (text.size() > 1) text += ",";
-    text += '"';
-    for (const char c : name) {
-      if (c == '"' || c == '\\') text += '\\';
-      text += c;
-    }
-    text += '"';
-  }
-  return text + "}";
-}
 
 Cell TextOf(const std::optional<Lsn>& lsn) { return lsn ? Cell(ToText(*lsn)) : std::nullopt; }
 Cell NumberOf(std::uint64_t number) { return number == 0 ? Cell() : Cell(std::to_string(number)); }
@@ -107,10 +88,11 @@ Row ConfiguredCluster(const Board& board, const RegisterValue& value) {
           NameOf(value.on_no_sync),
           ToCell(value.auto_voters),
           ToCell(value.drift_permille),
-          ToCell(value.former_clusters.size())};
+          ToCell(value.former_clusters.size()),
+          ToCell(value.dropped)};
 }
 
-constexpr std::size_t kClusterColumns = 22;
+constexpr std::size_t kClusterColumns = 23;
 
 std::vector<Row> ClusterRows() {
   const Board board = CurrentBoard();

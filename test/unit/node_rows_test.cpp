@@ -123,6 +123,11 @@ TEST(NodeRows, EveryState) {
          b.value->active = false;
          b.nodes[1].status->gate_open = false;
        }},
+      {"open", 1,
+       [](Board& b) {
+         b.value->mode = Mode::kObserve;
+         b.nodes[1].status->gate_open = false;
+       }},
   };
   for (const Case& c : cases) {
     Board board = Healthy();

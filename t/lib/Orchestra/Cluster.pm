@@ -29,13 +29,16 @@ my $number_of_clusters = 0;
 # names    of the nodes (n1, n2, ...), when another cluster runs at the same time
 # relay    0: nodes reach each other directly (1)
 # slots    1: each standby has a replication slot named after it (0)
-# settings => { name => value } for every node, for example 'orchestra.lease_ttl' => '500ms'
+# mode     of the cluster that `create` forms (automatic)
+# lease_ttl_ms  of that cluster (2000)
+# settings => { name => value } for every node, for example max_prepared_transactions => 10
 sub new
 {
 	my ($class, %chosen) = @_;
 	my $number = delete $chosen{nodes} // 3;
 	my @names = @{ delete $chosen{names} // [ map { "n$_" } 1 .. $number ] };
-	my $self = bless { nodes => [], slots => 0, settings => {}, %chosen }, $class;
+	my $self = bless { nodes => [], slots => 0, settings => {}, mode => 'automatic',
+		lease_ttl_ms => 2000, %chosen }, $class;
 	$self->{number} = ++$number_of_clusters;
 	$self->{dir} = PostgreSQL::Test::Utils::tempdir();
 	$self->{relay} = ($chosen{relay} // 1) ? Orchestra::Relay->new : undef;
@@ -277,7 +280,8 @@ sub create
 	my ($self, @voters) = @_;
 	my ($primary) = $self->nodes;
 	my $names = join ',', map { $_->name } @voters ? @voters : $self->nodes;
-	$primary->safe_psql('postgres', "SELECT orchestra_create_cluster('{$names}')");
+	$primary->safe_psql('postgres', "SELECT orchestra_create_cluster('{$names}', '$self->{mode}', "
+		  . "lease_ttl_ms => $self->{lease_ttl_ms})");
 	$self->wait_for_primary;
 	return;
 }
