@@ -268,6 +268,109 @@ END;
 COMMENT ON FUNCTION orchestra_settings() IS
     'settings of the cluster and of this node, and what orchestra sets in PostgreSQL';
 
+-- Preflight: what is looked at before a cluster is formed, and at any time later.
+
+CREATE FUNCTION orchestra_check(
+    nodes    text[] DEFAULT NULL,
+    OUT severity text,
+    OUT node     text,
+    OUT peer     text,
+    OUT item     text,
+    OUT found    text,
+    OUT fix      text
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION orchestra_check(text[]) IS
+    'whether these nodes, or all that are known, are fit for a cluster, and what to do about it';
+
+-- Internal: what a node tells for it. The part that only the library knows:
+CREATE FUNCTION orchestra_node_facts(
+    peers     text[],
+    proof     bytea,
+    OUT kind  text,
+    OUT name  text,
+    OUT value text
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE ROWS 20;
+COMMENT ON FUNCTION orchestra_node_facts(text[], bytea) IS
+    'internal: what the library knows of this node, and whether it can log in to these peers, if proof is by the secret';
+
+-- Values that may hold a password stay here.
+CREATE FUNCTION orchestra_facts(
+    peers     text[] DEFAULT '{}',
+    proof     bytea DEFAULT '',
+    OUT kind  text,
+    OUT name  text,
+    OUT value text
+) RETURNS SETOF record
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE ROWS 100
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH managed (name) AS (
+        VALUES ('primary_conninfo'), ('synchronous_standby_names')
+    ), settings AS (
+        SELECT s.name, s.setting, s.source, s.sourcefile, s.sourceline, s.pending_restart
+          FROM pg_settings s
+         WHERE s.name IN (SELECT m.name FROM managed m)
+            OR s.name LIKE 'recovery\_target%'
+            OR s.name IN ('allow_alter_system', 'data_checksums', 'hba_file', 'hot_standby',
+                          'listen_addresses', 'max_replication_slots', 'max_wal_senders',
+                          'max_worker_processes', 'orchestra.seeds', 'password_encryption',
+                          'restart_after_crash', 'server_version_num', 'synchronous_commit',
+                          'wal_level', 'wal_log_hints', 'wal_retrieve_retry_interval')
+    ), lines AS (
+        SELECT f.*, f.sourcefile || ':' || f.sourceline AS line,
+               f.sourcefile LIKE '%/postgresql.auto.conf' AS auto
+          FROM pg_file_settings f
+    ), workers AS (
+        SELECT a.backend_type FROM pg_stat_activity a
+         WHERE a.backend_type NOT IN
+               ('archiver', 'autovacuum launcher', 'autovacuum worker', 'background writer',
+                'checkpointer', 'client backend', 'io worker', 'logger', 'parallel worker',
+                'slotsync worker', 'standalone backend', 'startup', 'walreceiver', 'walsender',
+                'walsummarizer', 'walwriter')
+    )
+    SELECT 'node', 'in_recovery', CASE WHEN pg_is_in_recovery() THEN 't' ELSE 'f' END
+    UNION ALL
+    SELECT 'node', 'workers_used', count(*)::text FROM workers w
+    UNION ALL
+    SELECT 'node', 'workers', count(*)::text FROM workers w
+     WHERE w.backend_type LIKE 'orchestra %'
+    UNION ALL
+    SELECT 'setting', s.name,
+           CASE WHEN s.name = 'primary_conninfo' AND s.setting <> '' THEN 'set' ELSE s.setting END
+      FROM settings s
+    UNION ALL
+    SELECT 'source', s.name, coalesce(s.sourcefile || ':' || s.sourceline, s.source)
+      FROM settings s WHERE s.source <> 'default'
+    UNION ALL
+    SELECT 'pending', s.name, 'restart' FROM settings s WHERE s.pending_restart
+    UNION ALL
+    SELECT 'later file', l.name, l.line
+      FROM lines l WHERE l.name IN (SELECT m.name FROM managed m) AND NOT l.auto
+                     AND l.seqno > (SELECT min(a.seqno) FROM lines a WHERE a.auto)
+    UNION ALL
+    SELECT 'file error', l.line, l.error
+      FROM lines l WHERE l.error IS NOT NULL AND l.error <> 'setting could not be applied'
+    UNION ALL
+    SELECT 'override',
+           CASE WHEN s.setrole = 0 AND s.setdatabase = 0 THEN 'ROLE ALL'
+                WHEN s.setrole = 0 THEN 'DATABASE ' || quote_ident(d.datname)
+                ELSE 'ROLE ' || quote_ident(r.rolname)
+                     || coalesce(' IN DATABASE ' || quote_ident(d.datname), '') END,
+           split_part(c.entry, '=', 2)
+      FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) AS c (entry)
+      LEFT JOIN pg_database d ON d.oid = s.setdatabase LEFT JOIN pg_roles r ON r.oid = s.setrole
+     WHERE c.entry LIKE 'synchronous\_commit=%'
+    UNION ALL
+    SELECT 'streams', r.application_name, r.state FROM pg_stat_replication r
+    UNION ALL
+    SELECT f.kind, f.name, f.value
+      FROM orchestra_node_facts(orchestra_facts.peers, orchestra_facts.proof) f;
+END;
+COMMENT ON FUNCTION orchestra_facts(text[], bytea) IS
+    'internal: what orchestra_check() wants to know of this node';
+
 -- Internal: what a coordinator's login may call. Each refuses what no committed epoch says.
 
 CREATE FUNCTION orchestra_promote(epoch text) RETURNS text
@@ -350,7 +453,7 @@ BEGIN
     EXECUTE format('GRANT pg_monitor TO %I', grantee);
     EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', '@extschema@', grantee);
     EXECUTE format('GRANT EXECUTE ON FUNCTION %1$s.orchestra_record, %1$s.orchestra_promote, '
-                   '%1$s.orchestra_repoint TO %2$I', '@extschema@', grantee);
+                   '%1$s.orchestra_repoint, %1$s.orchestra_facts TO %2$I', '@extschema@', grantee);
 END
 $$;
 COMMENT ON FUNCTION orchestra_grant(name) IS
@@ -365,6 +468,7 @@ REVOKE ALL ON FUNCTION
     orchestra_drop_cluster, orchestra_confirm_identity, orchestra_version, orchestra_status,
     orchestra_cluster, orchestra_settings, orchestra_former_value, orchestra_analysis,
     orchestra_rules, orchestra_recoveries, orchestra_recovery_steps,
+    orchestra_check, orchestra_node_facts, orchestra_facts,
     orchestra_promote, orchestra_repoint, orchestra_check_record, orchestra_record,
     orchestra_grant
 FROM PUBLIC;

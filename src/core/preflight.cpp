@@ -260,6 +260,14 @@ void CheckHello(Context& context, const NodeFacts& node) {
                   context.input.self);
 }
 
+void CheckSecret(Context& context, const NodeFacts& node) {
+  const std::string problem = NodeFact(node, "secret_problem");
+  context.Add(If(problem.empty(), Severity::kError), node, "secret",
+              problem.empty() ? "that of " + context.input.self : problem,
+              "shell on " + node.name +
+                  ": copy the file that orchestra.secret_file names on the other nodes, mode 0600");
+}
+
 std::string Renamed(const std::string& node) {
   return Psql(node, "ALTER SYSTEM SET orchestra.node_name = 'a name of its own';") +
          "\nserver of " + node + ": restart";
@@ -359,10 +367,8 @@ void CheckLogins(Context& context, const NodeFacts& from) {
       if (result.empty()) continue;
       const bool good = result == "ok";
       const std::string user = NodeFact(from, replication ? "replication_user" : "user");
-      const std::string found =
-          result == kUnknownPeer ? from.name + " has not heard of " + to.name : result;
       context.AddPair(
-          If(good, Severity::kError), from, to, item, good ? "as " + user : found,
+          If(good, Severity::kError), from, to, item, good ? "as " + user : result,
           good ? ""
                : FixOf({from, to, replication, result, context.primary, context.input.database}));
     }
@@ -398,6 +404,7 @@ void CheckNode(Context& context, const NodeFacts& node) {
   CheckHello(context, node);
   if (node.failure) CheckFailure(context, node);
   if (!Told(node)) return;
+  CheckSecret(context, node);
   CheckVersions(context, node);
   for (const SettingRule& rule : SettingRules()) CheckSetting(context, node, rule);
   CheckRetry(context, node);
@@ -432,7 +439,8 @@ std::vector<CheckRow> Preflight(const PreflightInput& input) {
   Context context{input};
   for (const NodeFacts& node : input.nodes)
     if (node.name == input.self) context.self = &node;
-  if (const NodeFacts* primary = OnlyPrimary(input)) context.primary = primary->name;
+  for (const NodeFacts& node : input.nodes)
+    if (NodeFact(node, "in_recovery") == "f") context.primary = node.name;
   CheckPrimary(context);
   for (const NodeFacts& node : input.nodes) CheckNode(context, node);
   for (const NodeFacts& node : input.nodes) CheckLogins(context, node);

@@ -16,7 +16,8 @@ namespace orchestra {
 //                workers_used, worker_problem, user, passfile, replication_user,
 //                replication_passfile, conninfo (primary_conninfo without host, port,
 //                application_name and password), conninfo_password (t: it has one), namesake
-//                (address of another node with its name)
+//                (address of another node with its name), secret_problem (why it is not that of
+//                the asking node)
 //   setting      a setting          as pg_settings.setting says
 //   source       a setting          "command line", or file:line, or nothing
 //   pending      a setting          what waits for a restart
@@ -31,9 +32,6 @@ struct Fact {
   std::string kind, name, value;
   friend bool operator==(const Fact&, const Fact&) = default;
 };
-
-// Value of a login that could not be tried: the node has not heard of that peer.
-inline constexpr const char* kUnknownPeer = "unknown";
 
 struct NodeFacts {
   std::string name;

@@ -74,12 +74,6 @@ std::string FixReachability(const FailedLogin& login) {
   return steps + "\n" + SetSteps(login.to, "listen_addresses", "*", Takes::kRestart);
 }
 
-std::string FixSeeds(const FailedLogin& login) {
-  std::string seeds = SettingOf(login.from, "orchestra.seeds");
-  seeds += seeds.empty() ? "" : ",";
-  return SetSteps(login.from, "orchestra.seeds", seeds + Endpoint(login.to.peer), Takes::kReload);
-}
-
 }  // namespace
 
 std::string FactOf(const NodeFacts& node, std::string_view kind, std::string_view name) {
@@ -146,16 +140,16 @@ std::string FixOf(const FailedLogin& login) {
   const auto on_primary = [&](const std::string& statement) {
     return Psql(login.primary, statement);
   };
-  if (error == kUnknownPeer) return FixSeeds(login);
   if (Has(error, "pg_hba.conf")) return FixHba(login);
   if (Has(error, "does not exist") && Has(error, "role \""))
     return on_primary("CREATE ROLE " + role + " LOGIN" + (login.replication ? " REPLICATION" : "") +
                       " PASSWORD '...';") +
            (login.replication ? "" : "\n" + grant);
+  if (Has(error, "does not exist") && Has(error, "extension \""))
+    return on_primary("CREATE EXTENSION orchestra;") + "\n" + grant;
+  if (error.starts_with("42883")) return on_primary("ALTER EXTENSION orchestra UPDATE;");
   if (Has(error, "does not exist") && Has(error, "database \""))
-    return Psql(login.from.name,
-                "ALTER SYSTEM SET orchestra.database = 'the database with "
-                "orchestra';  -- on every node");
+    return "every node: name the database with the extension in orchestra.database, and reload";
   if (Has(error, "not permitted to log in")) return on_primary("ALTER ROLE " + role + " LOGIN;");
   if (Has(error, "replication role") || Has(error, "start WAL sender"))
     return on_primary("ALTER ROLE " + role + " REPLICATION;");

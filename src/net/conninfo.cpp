@@ -22,18 +22,26 @@ std::string Quoted(const std::string& value) {
 
 }  // namespace
 
+std::optional<ConninfoOptions> ParseConninfo(const std::string& conninfo) {
+  const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> parsed(
+      PQconninfoParse(conninfo.c_str(), nullptr), PQconninfoFree);
+  if (parsed == nullptr) return std::nullopt;
+  ConninfoOptions options;
+  for (const PQconninfoOption* each = parsed.get(); each->keyword != nullptr; each++) {
+    if (each->val != nullptr) options.emplace_back(each->keyword, each->val);
+  }
+  return options;
+}
+
 ConninfoResult PeerConninfo(const std::string& own, const Address& to,
                             const ConninfoOptions& defaults, const ConninfoOptions& forced) {
-  const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> parsed(
-      PQconninfoParse(own.c_str(), nullptr), PQconninfoFree);
+  const std::optional<ConninfoOptions> said = ParseConninfo(own);
   // libpq's own message may quote a part of the string, and so of a password.
-  if (parsed == nullptr) return {"", "orchestra.conninfo is not a valid connection string"};
+  if (!said) return {"", "orchestra.conninfo is not a valid connection string"};
 
   std::map<std::string, std::string> options(defaults.begin(), defaults.end());
-  for (const PQconninfoOption* each = parsed.get(); each->keyword != nullptr; each++) {
-    if (each->val != nullptr && !kOfOneNode.contains(each->keyword)) {
-      options[each->keyword] = each->val;
-    }
+  for (const auto& [keyword, value] : *said) {
+    if (!kOfOneNode.contains(keyword)) options[keyword] = value;
   }
   for (const auto& [keyword, value] : forced) {
     std::string& option = options[keyword];

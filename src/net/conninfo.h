@@ -1,5 +1,6 @@
 // Connection strings from one node to another.
 #pragma once
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +10,9 @@
 namespace orchestra::net {
 
 using ConninfoOptions = std::vector<std::pair<std::string, std::string>>;
+
+// What `conninfo` says, value by value; nothing when it cannot be parsed.
+std::optional<ConninfoOptions> ParseConninfo(const std::string& conninfo);
 
 struct ConninfoResult {
   std::string conninfo;
