@@ -17,9 +17,11 @@ not_messages='dialer to acceptor|acceptor to dialer|orchestra end of WAL|c searc
 # Prints the parts of the literals below $1 that have $2 words at least; $3 = all: of sentences too.
 literals() {
   find "$1/src/core" "$1/src/net" "$1/src/pg" -name '*.h' -o -name '*.cpp' |
-    grep -vE '/src/core/(preflight[a-z_]*|analysis)\.cpp$' | sort | words="$2" which="$3" perl -ne '
+    sort | words="$2" which="$3" perl -ne '
     use strict; use warnings;
-    chomp; open my $file, "<", $_ or die "$_: $!\n";
+    chomp;
+    next if $ENV{which} ne "all" && m{/src/core/(?:preflight\w*|analysis)\.cpp$};
+    open my $file, "<", $_ or die "$_: $!\n";
     my $text = do { local $/; <$file> };
     $text =~ s/^\s*#\s*(?:include|error).*$|static_assert\([^;]*;//mg;
     my (@literals, $open);
@@ -103,7 +105,22 @@ if [ "$(literals . 3 messages | grep -c .)" -lt 100 ]; then
   failed=1
 fi
 
+# Single words: findings and events.
+names() {
+  sed -n '/^const char\* NameOf(FindingCode/,/^}/p' src/core/analysis.cpp
+  sed -n '/^const char\* NoteName/,/^}/p' src/core/*.cpp
+}
+names | sed -nE 's/.*return "([A-Za-z_]+)";.*/\1/p' | grep -vixE 'unknown|NoProblem' |
+  sort -u >"$scratch/names"
+if [ "$(grep -c . "$scratch/names")" -lt 30 ]; then
+  echo "this test has lost the names of findings and events"
+  failed=1
+fi
+
 faults docs/messages.md . >"$scratch/faults"
+while read -r name; do
+  grep -q "^| .*\`$name\`" docs/messages.md || echo "no row for: $name" >>"$scratch/faults"
+done <"$scratch/names"
 if [ -s "$scratch/faults" ]; then
   sed 's|^|docs/messages.md: |' "$scratch/faults"
   failed=1
