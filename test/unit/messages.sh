@@ -32,7 +32,7 @@ literals() {
       else { $open = 0 }
     }
     for my $literal (@literals) {
-      next if $ENV{which} ne "all" && $literal =~ /^\s*[A-Z]|\.\s*$/;
+      next if $ENV{which} ne "all" && $literal =~ /^\s*(?:[A-Z][a-z ]|SELECT\b)|\.\s*$/;
       $literal =~ s/\\(["\\])/$1/g;
       for my $part (split /%[-0-9.*]*(?:zu|ll[ud]|l[ud]|[a-zA-Z])|\\n/, $literal) {
         $part =~ s/^[^a-zA-Z0-9]+|[^a-zA-Z0-9)*]+$//g;
