@@ -129,25 +129,6 @@ FormerSetting FormerOf(const std::string& text, const std::string& name) {
   return former;
 }
 
-// Saves the lines of `settings` that were not saved before.
-std::string SaveFormer(const std::string& text, const Settings& settings) {
-  SavedLook look = ReadSaved();
-  if (look.damaged) {  // it stays as it is, for people; the cluster must go on
-    LogLine(WARNING, "orchestra: " + look.error);
-    return "";
-  }
-  if (!look.error.empty()) return look.error;
-  bool fresh = false;
-  for (const auto& [name, value] : settings) {
-    if (name == kOwn || IsSaved(look.saved, name)) continue;
-    look.saved.settings.push_back(FormerOf(text, name));
-    fresh = true;
-  }
-  if (!fresh) return "";
-  if (!look.present) look.saved.open_end = HasOpenEnd(text);
-  return WriteSaved(std::move(look.saved));
-}
-
 std::vector<FormerLine> AllLines(const SavedSettings& saved) {
   std::vector<FormerLine> lines;
   for (const FormerSetting& setting : saved.settings)
@@ -161,18 +142,49 @@ std::vector<FormerLine> AllLines(const SavedSettings& saved) {
 std::string Restored(const std::string& text, const SavedSettings& saved) {
   const std::vector<FormerLine> former = AllLines(saved);
   auto next = former.begin();
-  std::uint32_t before = 0;
+  FormerLine here;
   std::string restored;
+  auto put = [&](std::string_view line) {
+    restored += line;
+    restored += '\n';
+    here.index++;
+  };
   for (const std::string_view line : LinesOf(text)) {
     const std::string_view name = NameOn(line);
     if (SameName(name, kOwn) || IsSaved(saved, name)) continue;
-    for (; next != former.end() && next->before <= before; ++next) restored += next->text + '\n';
-    restored += std::string(line) + '\n';
-    if (!MayMove(line)) before++;
+    // Beside another line that may move, only the order tells.
+    const bool moves = MayMove(line);
+    for (; next != former.end() && next->before <= here.before; ++next) {
+      if (moves && next->before == here.before && next->index > here.index) break;
+      put(next->text);
+    }
+    put(line);
+    if (!moves) here.before++;
   }
-  for (; next != former.end(); ++next) restored += next->text + '\n';
+  for (; next != former.end(); ++next) put(next->text);
   if (saved.open_end && !restored.empty()) restored.pop_back();
   return restored;
+}
+
+// Saves the lines of `settings` that were not saved before.
+std::string SaveFormer(const std::string& text, const Settings& settings) {
+  SavedLook look = ReadSaved();
+  if (look.damaged) {  // it stays as it is, for people; the cluster must go on
+    LogLine(WARNING, "orchestra: " + look.error);
+    return "";
+  }
+  if (!look.error.empty()) return look.error;
+  // Places are those of the file without anything of orchestra's.
+  const std::string original = Restored(text, look.saved);
+  bool fresh = false;
+  for (const auto& [name, value] : settings) {
+    if (name == kOwn || IsSaved(look.saved, name)) continue;
+    look.saved.settings.push_back(FormerOf(original, name));
+    fresh = true;
+  }
+  if (!fresh) return "";
+  if (!look.present) look.saved.open_end = HasOpenEnd(text);
+  return WriteSaved(std::move(look.saved));
 }
 
 // ---------------------------------------------------------------- the file
