@@ -41,8 +41,7 @@ std::string DropTheCluster(FunctionCallInfo call) {
   const std::string behind = LeftBehind(board, RawNow());
   WaitUntilLeft(deadline);
   std::string text = "cluster \"" + board.value->cluster_name + "\" dropped";
-  if (!behind.empty())
-    text += "; not heard, to be told by hand unless they come back soon: " + behind;
+  if (!behind.empty()) text += "; not heard, and still members of it: " + behind;
   return text;
 }
 
