@@ -311,7 +311,20 @@ my %says = (
 		wait_for('it is recorded', sub { $alpha->value(q(SELECT count(*) FROM orchestra_recoveries()
 			WHERE outcome = 'recovered' AND new_primary = 'alpha')) > 0 });
 	},
-	automatic => sub { is(cluster('mode'), 'automatic', 'automatic'); writes_on() },
+	automatic => sub {
+		is(cluster('mode'), 'automatic', 'automatic');
+		writes_on();
+		$epoch = cluster('epoch');
+	},
+	paused => sub {
+		wait_for('the coordinator holds back', sub {
+			grep { $_->log_text =~ /: detected node=alpha .*DeadPrimary.* next="paused/ } $beta, $gamma },
+			60);
+	},
+	resumed => sub {
+		writes_on();
+		is(cluster('epoch'), $epoch, 'the same primary in the same epoch');
+	},
 	drop => sub {
 		wait_for('every node has left', sub {
 			3 == grep { $_->register->{phase} eq 'unconfigured' } @nodes });
