@@ -72,7 +72,7 @@ class TextWriter {
     separator_ = " ";
   }
   std::ostringstream text_;
-  std::string_view separator_ = "";
+  std::string_view separator_;
 };
 
 template <class T>
