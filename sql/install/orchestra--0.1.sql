@@ -102,7 +102,8 @@ COMMENT ON FUNCTION orchestra_set_mode(text, interval) IS
 
 CREATE FUNCTION orchestra_pause(wait interval DEFAULT '30 s') RETURNS text
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION orchestra_pause(interval) IS 'no failover but by call, until orchestra_resume()';
+COMMENT ON FUNCTION orchestra_pause(interval) IS
+    'no failover but by call, until orchestra_resume()';
 
 CREATE FUNCTION orchestra_resume(wait interval DEFAULT '30 s') RETURNS text
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;

@@ -18,15 +18,15 @@ void DefineSettings();
 std::string WrongName(const char* text);
 
 bool Enabled();
-std::string NodeName();     // default: host:port of conninfo, else this machine's name and port
-Address RoleBind();         // role port; port 0: off
-Address PeerBind();         // peer port; port 0: off
-Address PeerAddress();      // how peers reach it; default: PeerBind()
+std::string NodeName();  // default: host:port of conninfo, else this machine's name and port
+Address RoleBind();      // role port; port 0: off
+Address PeerBind();      // peer port; port 0: off
+Address PeerAddress();   // how peers reach it; default: PeerBind()
 std::vector<Address> Seeds();
-std::string Conninfo();      // how peers reach this server; without a password
-Address ServerAddress();     // host and port of it; default: first of listen_addresses or loopback
-std::string Database();      // with orchestra's tables
-std::string SecretFile();    // empty: the peer port stays closed
+std::string Conninfo();    // how peers reach this server; without a password
+Address ServerAddress();   // host and port of it; default: first of listen_addresses or loopback
+std::string Database();    // with orchestra's tables
+std::string SecretFile();  // empty: the peer port stays closed
 
 // All of the above that the workers need, to be compared after a reload.
 struct Settings {
