@@ -215,6 +215,11 @@ RESET ROLE;
 SET ROLE regress_monitor;
 SELECT count(*) FROM orchestra_status();
 SELECT count(*) FROM orchestra_recoveries();
+SELECT count(*) > 10 AS settings FROM orchestra_settings();
+SELECT orchestra_set_mode('manual');
+\echo :SQLSTATE
+SELECT orchestra_drop_cluster();
+\echo :SQLSTATE
 DELETE FROM orchestra_recovery_step;
 RESET ROLE;
 SET ROLE regress_orchestra;
