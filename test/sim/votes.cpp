@@ -219,8 +219,9 @@ bool Observer::ToldMore(const Node& node, const orchestra::Received& received,
 void Observer::RolledBack(const Node& node, const std::optional<Durable>& before) {
   if (before && before->committed) knew_[node.id] = before->committed->value->epoch;
   reports_.erase(node.vote->identity.node);
-  // WAL that is missing where no vote is: nobody can tell.
-  if (node.wal_lost && !Outdated(node)) beyond_claims_ = true;
+  // WAL that is missing where no vote is: nobody can tell. In mode observe nobody stops it.
+  const bool free = node.vote->committed && !Manages(*node.vote);
+  if (node.wal_lost && (free || !Outdated(node))) beyond_claims_ = true;
   // A lone voter asks nobody, nor does who was the only one at that time.
   const NodeId self = node.vote->identity.node;
   const auto alone = [self](const RegisterValue& value) {
