@@ -144,7 +144,7 @@ is(scalar $writer->failed, $failed, 'dropped: no write failed');
 is($writer->verdict($n1, $changed)->{problem}, '', 'dropped: nothing lost');
 is($cluster->turns($writer), 'n1', 'dropped: one writer all along');
 $n1->safe_psql('postgres', 'DROP EXTENSION orchestra');
-$n1->safe_psql('postgres', 'CREATE EXTENSION orchestra');
+$n1->safe_psql('postgres', "CREATE EXTENSION orchestra; SELECT orchestra_grant('orchestra')");
 
 # ---- Back again, as a new cluster. Paused: its primary may be away for long.
 sub drop { my ($node) = @_; note $node->value('SELECT orchestra_drop_cluster()'); return }
@@ -265,10 +265,12 @@ becomes('on again: the former primary is fenced', 'FENCED', sub { $n1->role });
 like(($n1->psql('postgres', 'INSERT INTO writes VALUES (-2)'))[2], qr/read-only transaction/,
 	'on again: and takes no writes');
 
-# Dropped without it.
+# Dropped without it. The other one dies while it leaves, or just before or after that.
 $n1->stop;
 $changed = now();
 drop($new);
+$standby->kill_all;
+$standby->start;
 becomes('dropped after a failover: ' . $_->name, 'unconfigured', sub { phase($_) })
   for $new, $standby;
 put_back('dropped after a failover', \%before, $new);
