@@ -35,7 +35,7 @@ lint-tidy: ## clang-tidy (some minutes); left out where it is not installed
 	  printf '%s\n' $(TIDY_FILES) | \
 	  xargs -P2 -n4 $(CLANG_TIDY) -p build/cmake --quiet \
 	    --extra-arg=-Wno-unknown-warning-option 2>$(TIDY_LOG) || \
-	  { grep -v 'warnings\? generated' $(TIDY_LOG); exit 1; }
+	  { grep -av 'warnings\? generated' $(TIDY_LOG); exit 1; }
 
 help: ## this list
 	@printf '  %-15s %s\n' all 'builds the extension' install 'installs it (as PGXS: DESTDIR, PG_CONFIG)' \

@@ -40,6 +40,7 @@ TEST_F(RolePort, AnswersExactlyAndEnds) {
 
 TEST_F(RolePort, ManyAtOnce) {
   std::vector<std::unique_ptr<RawClient>> clients;
+  clients.reserve(200);
   for (int i = 0; i < 200; ++i) clients.push_back(std::make_unique<RawClient>(address()));
   for (const auto& client : clients) {
     ASSERT_TRUE(UntilClosed(client.get()));
