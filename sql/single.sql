@@ -17,11 +17,19 @@ BEGIN
     END LOOP;
     RETURN false;
 END $$;
+-- How its monitor logs in to it; this server listens in a directory only.
+SELECT 'host=' || current_setting('unix_socket_directories') AS way,
+       current_database() AS database \gset
+CREATE ROLE orchestra LOGIN;
+SELECT orchestra_grant();
+ALTER SYSTEM SET orchestra.conninfo = :'way';
+ALTER SYSTEM SET orchestra.database = :'database';
 ALTER SYSTEM SET orchestra.secret_file = :'secret';
 SELECT pg_reload_conf();
 \c -
 SELECT wait_for($$current_setting('orchestra.secret_file') <> ''$$);
-SELECT wait_for($$EXISTS (SELECT FROM orchestra_status() WHERE state = 'unconfigured')$$);
+SELECT wait_for($$EXISTS (SELECT FROM orchestra_status()
+                           WHERE state = 'unconfigured' AND address LIKE '/%')$$);
 
 -- The consensus worker learns of the secret by the same reload, a little earlier or later.
 SELECT name AS self FROM orchestra_status() WHERE source = 'self' \gset
@@ -164,11 +172,6 @@ DROP OWNED BY regress_orchestra;
 DROP ROLE regress_orchestra;
 
 -- The extension of a cluster stays, in the database that the cluster uses; the cluster can go.
-ALTER SYSTEM SET orchestra.database = 'contrib_regression';
-SELECT pg_reload_conf();
-\c -
-\set SHOW_CONTEXT never
-SELECT wait_for($$current_setting('orchestra.database') = 'contrib_regression'$$);
 DROP EXTENSION orchestra;
 \echo :SQLSTATE
 DROP EXTENSION IF EXISTS nothing_of_that_name;
@@ -191,8 +194,11 @@ SELECT name, mode, active, sync_k, lease_ttl_ms FROM orchestra_cluster();
 CREATE TABLE kept AS SELECT 1 AS one;
 DROP TABLE kept;
 SELECT orchestra_drop_cluster();
+ALTER SYSTEM RESET orchestra.conninfo;
 ALTER SYSTEM RESET orchestra.database;
 ALTER SYSTEM RESET orchestra.secret_file;
 SELECT pg_reload_conf();
 DROP FUNCTION wait_for(text);
+DROP OWNED BY orchestra;
+DROP ROLE orchestra;
 DROP EXTENSION orchestra;

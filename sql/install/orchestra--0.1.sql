@@ -294,7 +294,7 @@ CREATE FUNCTION orchestra_node_facts(
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION orchestra_node_facts(text[], bytea) IS
-    'internal: what the library knows of this node, and whether it can log in to these peers, if proof is by the secret';
+    'internal: what the library knows of this node; with a proof of the secret, logins to peers';
 
 -- Values that may hold a password stay here.
 CREATE FUNCTION orchestra_facts(
@@ -352,7 +352,9 @@ BEGIN ATOMIC
                      AND l.seqno > (SELECT min(a.seqno) FROM lines a WHERE a.auto)
     UNION ALL
     SELECT 'file error', l.line, l.error
-      FROM lines l WHERE l.error IS NOT NULL AND l.error <> 'setting could not be applied'
+      FROM lines l LEFT JOIN pg_settings s ON s.name = lower(l.name)
+     WHERE l.error IS NOT NULL  -- of the first kind are also those that wait for a restart
+       AND (l.error <> 'setting could not be applied' OR s.context <> 'postmaster')
     UNION ALL
     SELECT 'override',
            CASE WHEN s.setrole = 0 AND s.setdatabase = 0 THEN 'ROLE ALL'

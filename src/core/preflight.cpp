@@ -138,7 +138,8 @@ void CheckManaged(Context& context, const NodeFacts& node) {
     const std::string source = FactOf(node, "source", name);
     const std::string later = FactOf(node, "later file", name);
     const bool set = !SettingOf(node, name).empty();
-    std::string found = set ? "set" + Where(node, name) : "not set";
+    std::string found = set ? "set" : "not set";
+    if (set || !later.empty()) found += Where(node, name);
     std::string fix;
     if (source == "command line") {
       fix = "command line of " + node.name + ": take " + name + " out\nserver of " + node.name +
@@ -158,7 +159,10 @@ void CheckFiles(Context& context, const NodeFacts& node) {
   for (const Fact& fact : node.facts) {
     if (fact.kind != "file error") continue;
     good = false;
-    context.Add(Severity::kError, node, "configuration files", fact.name + ": " + fact.value,
+    // That line alone has no effect; of any other error nothing is loaded at all.
+    const bool alone = fact.value == "setting could not be applied";
+    context.Add(alone ? Severity::kWarning : Severity::kError, node, "configuration files",
+                fact.name + ": " + fact.value,
                 fact.name + " on " + node.name + ": mend this line\n" +
                     Psql(node.name, "SELECT pg_reload_conf();"));
   }
@@ -262,10 +266,12 @@ void CheckHello(Context& context, const NodeFacts& node) {
 
 void CheckSecret(Context& context, const NodeFacts& node) {
   const std::string problem = NodeFact(node, "secret_problem");
-  context.Add(If(problem.empty(), Severity::kError), node, "secret",
-              problem.empty() ? "that of " + context.input.self : problem,
-              "shell on " + node.name +
-                  ": copy the file that orchestra.secret_file names on the other nodes, mode 0600");
+  context.Add(
+      If(problem.empty(), Severity::kError), node, "secret",
+      problem.empty() ? "that of " + context.input.self : problem,
+      "shell on " + node.name +
+          ": write the secret of all nodes, 16 bytes or more, into a file with mode 0600\n" +
+          SetSteps(node, "orchestra.secret_file", "that file", Takes::kReload));
 }
 
 std::string Renamed(const std::string& node) {
@@ -275,8 +281,9 @@ std::string Renamed(const std::string& node) {
 
 void CheckName(Context& context, const NodeFacts& node) {
   const auto twice = [&](const NodeFacts& each) {
-    return &each != &node &&
-           (each.name == node.name || (node.server && each.server == node.server));
+    // Where a node was that is not heard any more says nothing.
+    const bool same_server = each.heard && node.heard && each.server == node.server;
+    return &each != &node && (each.name == node.name || same_server);
   };
   const std::vector<NodeFacts>& nodes = context.input.nodes;
   const auto other = std::find_if(nodes.begin(), nodes.end(), twice);
@@ -391,7 +398,7 @@ void CheckPrimary(Context& context) {
     if (!Told(node) || IsStandby(node)) continue;
     names += (count++ > 0 ? ", " : "") + node.name;
   }
-  if (count == 0 && silent > 0) return;  // those rows say it
+  if (count == 0 && (silent > 0 || context.input.nodes.empty())) return;  // other rows say it
   context.rows.push_back({If(count == 1, Severity::kError), "", "", "primary",
                           count == 0 ? "every node is a standby" : names,
                           count > 1    ? "shell: make all but one of them anew as its standby"

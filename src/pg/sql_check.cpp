@@ -124,6 +124,11 @@ const BoardNode* FindOn(const Board& board, const std::string& name) {
   return found == board.nodes.end() ? nullptr : &*found;
 }
 
+bool IsHeard(const Board& board, const BoardNode& node) {
+  const auto age = AgeOf(board, node, RawNow());
+  return age && *age <= kHelloFreshFor;
+}
+
 void AddSelf(const Board& board, const Settings& settings, std::vector<Fact>* facts) {
   const auto add = [&](const char* name, const std::string& value) {
     facts->push_back({"node", name, value});
@@ -134,7 +139,7 @@ void AddSelf(const Board& board, const Settings& settings, std::vector<Fact>* fa
   add("worker_problem", WorkerProblems());
   for (const BoardNode& node : board.nodes)
     if (!node.self && node.member.name == settings.node_name &&
-        node.member.server != settings.server)
+        node.member.server != settings.server && IsHeard(board, node))
       add("namesake", net::ToText(node.member.server));
   AddConninfo(settings.conninfo, "", kCoordinatorRole, facts);
   const passwd* user = getpwuid(geteuid());  // libpq's default
@@ -259,15 +264,13 @@ std::vector<NodeFacts> NodesToCheck(const Board& board,
       if (node.member.kind == MemberKind::kData && FindOn(board, node.member.name) == &node)
         wanted.push_back(node.member.name);
   std::vector<NodeFacts> nodes;
-  const Micros now = RawNow();
   for (const std::string& name : wanted) {
     NodeFacts facts;
     facts.name = name;
     if (const BoardNode* node = FindOn(board, name)) {
-      const auto age = AgeOf(board, *node, now);
       facts.server = node->member.server;
       facts.peer = node->member.peer;
-      facts.heard = node->self || (age && *age <= kHelloFreshFor);
+      facts.heard = node->self || IsHeard(board, *node);
     }
     nodes.push_back(std::move(facts));
   }

@@ -4,6 +4,7 @@
 #include "pg/command.h"
 #include "pg/guard.h"
 #include "pg/settings.h"
+#include "pg/sql_check.h"
 #include "pg/sql_common.h"
 #include "pg/sql_settings.h"
 
@@ -107,6 +108,7 @@ std::string CreateCluster(FunctionCallInfo call) {
                complaint->hint);
   }
   WaitForNodes(names, deadline);
+  RefuseOnErrors(names);
   for (const std::string& name : names) request.names.push_back({name});
   Perform({std::max(deadline, RawNow() + kFormingTakes), std::move(request)}, "");
   const Board board = CurrentBoard();

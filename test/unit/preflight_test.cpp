@@ -244,8 +244,15 @@ TEST(Preflight, WhatOrchestraMustBeAbleToChange) {
          At(input, 1, "later file", "synchronous_standby_names") = "/data/late.conf:2";
        },
        {Severity::kError, "n2", "", "synchronous_standby_names",
-        "not set, applied after postgresql.auto.conf: orchestra could not change it",
+        "not set (/data/late.conf:2), applied after postgresql.auto.conf: orchestra could not "
+        "change it",
         "/data/late.conf:2 on n2: take this line out\npsql on n2: SELECT pg_reload_conf();"}},
+      {[](PreflightInput& input) {
+         At(input, 1, "file error", "/data/p.conf:5") = "setting could not be applied";
+       },
+       {Severity::kWarning, "n2", "", "configuration files",
+        "/data/p.conf:5: setting could not be applied",
+        "/data/p.conf:5 on n2: mend this line\npsql on n2: SELECT pg_reload_conf();"}},
       {[](PreflightInput& input) { At(input, 1, "file error", "/data/p.conf:5") = "syntax error"; },
        {Severity::kError, "n2", "", "configuration files", "/data/p.conf:5: syntax error",
         "/data/p.conf:5 on n2: mend this line\npsql on n2: SELECT pg_reload_conf();"}},
@@ -329,6 +336,14 @@ TEST(Preflight, NamesAndWhoIsThere) {
       {[](PreflightInput& input) { At(input, 1, "node", "name") = "n7"; },
        {Severity::kError, "n2", "", "name", "the server at 10.0.0.2:5432 is called n7",
         "postgresql.conf on n2: orchestra.conninfo with its own host and port"}},
+      {[](PreflightInput& input) {
+         input.nodes[2].heard = false;
+         input.nodes[1].server = input.nodes[2].server;
+       },
+       {Severity::kError, "n3", "", "hello", "it has not said hello to n1",
+        "psql on n3: ALTER SYSTEM SET orchestra.seeds = '10.0.0.1:5434';\n"
+        "psql on n3: SELECT pg_reload_conf();\n"
+        "shell on n3: compare orchestra.secret_file and orchestra.node_name with those of n1"}},
       {[](PreflightInput& input) { At(input, 1, "node", "namesake") = "10.0.0.9:5432"; },
        {Severity::kError, "n2", "", "name", "the server at 10.0.0.9:5432 has the same name",
         "psql on the server at 10.0.0.9:5432" + own_name + "the server at 10.0.0.9:5432: restart"}},
@@ -344,13 +359,35 @@ TEST(Preflight, NamesAndWhoIsThere) {
             "n1"}},
       {[](PreflightInput& input) { At(input, 1, "node", "secret_problem") = "is another one"; },
        {Severity::kError, "n2", "", "secret", "is another one",
-        "shell on n2: copy the file that orchestra.secret_file names on the other nodes, mode "
-        "0600"}},
+        "shell on n2: write the secret of all nodes, 16 bytes or more, into a file with mode "
+        "0600\n" +
+            Reloaded("orchestra.secret_file", "that file")}},
       {[](PreflightInput& input) { Forget(input, 0, "streams", "n2"); },
        {Severity::kError, "n2", "", "streaming", "no standby streams from n1 as n2; there are: n3",
         Reloaded("primary_conninfo",
                  "user=replicator sslmode=require host=10.0.0.1 port=5432 application_name=n2")}},
   });
+}
+
+TEST(Preflight, TwoNodesAreNotOne) {
+  PreflightInput input = Healthy();
+  input.nodes[2].server = input.nodes[1].server;
+  const std::string own = ": orchestra.conninfo with its own host and port";
+  EXPECT_EQ(Complaints(input),
+            (std::vector<CheckRow>{
+                {Severity::kError, "n2", "", "name", "n3 has the same address, 10.0.0.2:5432",
+                 "postgresql.conf on n2" + own},
+                {Severity::kError, "n3", "", "name", "n2 has the same address, 10.0.0.2:5432",
+                 "postgresql.conf on n3" + own}}));
+  input = Healthy();
+  input.nodes.push_back(input.nodes[1]);
+  std::size_t twice = 0;
+  for (const CheckRow& row : Complaints(input)) twice += row.found == "named twice";
+  EXPECT_EQ(twice, 2U);
+}
+
+TEST(Preflight, NobodyIsFine) {
+  EXPECT_EQ(Preflight({"n1", "postgres", {}}), std::vector<CheckRow>{});
 }
 
 TEST(Preflight, OnePrimary) {
