@@ -11,7 +11,9 @@ namespace {
 
 const std::set<std::string> kOfOneNode = {"host", "hostaddr", "port", "target_session_attrs"};
 
-std::string Quoted(const std::string& value) {
+}  // namespace
+
+std::string QuotedValue(const std::string& value) {
   std::string text = "'";
   for (const char c : value) {
     if (c == '\'' || c == '\\') text += '\\';
@@ -19,8 +21,6 @@ std::string Quoted(const std::string& value) {
   }
   return text + "'";
 }
-
-}  // namespace
 
 std::optional<ConninfoOptions> ParseConninfo(const std::string& conninfo) {
   const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> parsed(
@@ -52,7 +52,7 @@ ConninfoResult PeerConninfo(const std::string& own, const Address& to,
 
   std::string text;
   for (const auto& [keyword, value] : options) {
-    text += (text.empty() ? "" : " ") + keyword + "=" + Quoted(value);
+    text += (text.empty() ? "" : " ") + keyword + "=" + QuotedValue(value);
   }
   return {text, ""};
 }

@@ -14,6 +14,9 @@ using ConninfoOptions = std::vector<std::pair<std::string, std::string>>;
 // What `conninfo` says, value by value; nothing when it cannot be parsed.
 std::optional<ConninfoOptions> ParseConninfo(const std::string& conninfo);
 
+// `value` as a connection string takes it, whatever it holds.
+std::string QuotedValue(const std::string& value);
+
 struct ConninfoResult {
   std::string conninfo;
   std::string error;  // not empty: why there is none; never any part of a value

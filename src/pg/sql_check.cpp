@@ -99,7 +99,7 @@ void AddConninfo(const std::string& text, const std::string& prefix, const char*
     if (keyword == "passfile") passfile = value;
     secret |= kSecret.contains(keyword);
     if (!kOwn.contains(keyword) && !kSecret.contains(keyword))
-      shown += (shown.empty() ? "" : " ") + keyword + "=" + value;
+      shown += (shown.empty() ? "" : " ") + keyword + "=" + net::QuotedValue(value);
   }
   facts->push_back({"node", prefix + "user", user});
   facts->push_back({"node", prefix + "passfile", passfile});
