@@ -117,7 +117,7 @@ std::string QuotedIdentifier(const std::string& text) {
 
 std::string SetSteps(const NodeFacts& node, const std::string& setting, const std::string& value,
                      Takes takes) {
-  const std::string restart = "server of " + node.name + ": restart";
+  std::string restart = "server of " + node.name + ": restart";
   const std::string loaded =
       takes == Takes::kRestart ? restart : Psql(node.name, "SELECT pg_reload_conf();");
   const std::string source = FactOf(node, "source", setting);
@@ -135,7 +135,7 @@ std::string SetSteps(const NodeFacts& node, const std::string& setting, const st
 std::string FixOf(const FailedLogin& login) {
   const std::string& error = login.error;
   const std::string role = QuotedIdentifier(UserOf(login));
-  const std::string grant =
+  std::string grant =
       Psql(login.primary, "SELECT orchestra_grant(" + QuotedLiteral(UserOf(login)) + ");");
   const auto on_primary = [&](const std::string& statement) {
     return Psql(login.primary, statement);
