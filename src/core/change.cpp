@@ -151,8 +151,8 @@ Outcome Apply(const RegisterValue& value, const Request& /*request*/,
   next.longest_ttl_ms = std::max(next.longest_ttl_ms, next.lease_ttl_ms);
   if (change.drift_permille) next.drift_permille = *change.drift_permille;
   if (change.mode && *change.mode != value.mode) {
-    if (!value.active) return Later("the epoch is not active yet");
     next.mode = *change.mode;
+    if (next.mode == Mode::kObserve && !value.active) return Later("the epoch is not active yet");
     // What is not set counts on nobody, and the primary has to say that it knows when that ends.
     if (next.mode == Mode::kObserve) {
       next.sync = SyncSet{};

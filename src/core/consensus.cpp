@@ -150,6 +150,7 @@ void Machine::Handle(const Event& event) {
       [this](const auto& e) {
         using E = std::decay_t<decltype(e)>;
         if constexpr (std::is_same_v<E, Tick>) OnTick();
+        if constexpr (std::is_same_v<E, StorePeers>) RememberPeers();
         if constexpr (std::is_same_v<E, Received>) OnReceived(e);
         if constexpr (std::is_same_v<E, Observed>) OnObserved(e.view);
         if constexpr (std::is_same_v<E, WalEndRead>) OnWalEnd(e);
@@ -183,7 +184,6 @@ void Machine::OnTick() {
   LeaveTick();
   if (s_.left) return;
   if (s_.suspect) return RecallTick();
-  RememberTick();
   FollowTick();
   if (AmVoter()) ElectionTick();
   if (Leading()) CoordinatorTick();
@@ -199,6 +199,8 @@ void Machine::OnTick() {
 void Machine::LeaveTick() {
   const RegisterValue* value = CommittedValue(s_);
   if (!value || !value->dropped || IsFormerPrimary(s_.durable)) return;
+  const DbState db = s_.view.status.db;  // while it starts or stops no setting can be put back
+  if (db == DbState::kStarting || db == DbState::kStopping) return;
   if (!s_.leaving_since) s_.leaving_since = now_;
   bool missing = false;
   for (const Member& member : value->members) {
@@ -218,6 +220,14 @@ static bool Telling(const NodeStatus& a, const NodeStatus& b) {
          a.upstream != b.upstream || a.problem != b.problem;
 }
 
+// Promoted behind our back, it is a former primary as others are: gated, whatever mode follows.
+void Machine::NoteOutOfRecovery() {
+  const RegisterValue* value = CommittedValue(s_);
+  if (!value || !Enforces(*value) || s_.view.status.db != DbState::kPrimary) return;
+  if (value->primary == Me() || s_.durable.wrote_epoch != EpochId{}) return;
+  Write().wrote_epoch = value->epoch;
+}
+
 void Machine::OnObserved(const LocalView& view) {
   const bool telling = Telling(s_.view.status, view.status);
   const LocalView before = std::exchange(s_.view, view);
@@ -226,6 +236,7 @@ void Machine::OnObserved(const LocalView& view) {
   s_.view.status.fenced = s_.durable.fenced;
   s_.view.status.suspect = s_.suspect;
   if (!Configured()) return;
+  NoteOutOfRecovery();
   if (s_.peers.size() < kMaxMembers || s_.peers.contains(Me())) {
     PeerView& mine = s_.peers[Me()];
     mine.status = s_.view.status;
@@ -282,7 +293,12 @@ void Machine::OnReceived(const Received& received) {
     // A node that may be a copy only asks what the others remember of it (rule 9).
     const bool recalls =
         std::holds_alternative<Recalled>(message) || std::holds_alternative<Recall>(message);
-    if (s_.suspect && !recalls) return;
+    if (s_.suspect && !recalls) {
+      // Only what mode it is that it is in: a copy that may commit must hear when that ends.
+      const auto* news = std::get_if<Commit>(&message);
+      if (news && !Manages(s_.durable)) Learn(news->written);
+      return;
+    }
     return OnMessage(received.envelope);
   }
   if (const Join* join = std::get_if<Join>(&message))

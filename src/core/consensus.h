@@ -60,6 +60,9 @@ struct AbandonCommand {};  // its caller is gone: no answer is wanted (it may be
 // Drops the lease after closing the gate, and tells the voters (rule 11). The caller must not let
 // anything commit before the gate opens again.
 struct ReleaseLease {};
+// What the peers said of themselves is to be stored, if that is due. Apart from Tick, so that a
+// disk that takes no writes costs nothing else. Once a tick is often enough.
+struct StorePeers {};
 // The operator's last resort where the majority of the voters is lost for ever: this node becomes
 // the only voter and the primary of a new cluster made of what is here. `cluster` is random.
 struct ForceRecovery {
@@ -72,8 +75,8 @@ struct ConfirmIdentity {
   std::uint64_t id = 0;
 };
 using Event =
-    std::variant<Tick, Received, Observed, WalEndRead, CreateCluster, AbandonCreation, Introduced,
-                 Command, AbandonCommand, ReleaseLease, ForceRecovery, ConfirmIdentity>;
+    std::variant<Tick, StorePeers, Received, Observed, WalEndRead, CreateCluster, AbandonCreation,
+                 Introduced, Command, AbandonCommand, ReleaseLease, ForceRecovery, ConfirmIdentity>;
 
 // ---------------------------------------------------------------- actions
 

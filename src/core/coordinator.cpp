@@ -72,7 +72,8 @@ bool Machine::HearsQuorum(Micros within) const {
 void Machine::CoordinatorTick() {
   const Timers t = T();
   const bool deaf = !HearsQuorum(t.election_max) && Since(now_, s_.led_since) > t.election_max;
-  if (deaf && policy_.deaf_steps_down) {
+  const bool leaves = s_.proposal->value->dropped;  // as the others did: it goes last
+  if (deaf && !leaves && policy_.deaf_steps_down) {
     Follow();  // a deaf coordinator must not suppress elections
     return;
   }

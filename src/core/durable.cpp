@@ -44,7 +44,7 @@ bool IsFormerPrimary(const Durable& d) {
 }
 
 bool Manages(const Durable& d) {
-  if (!d.committed) return false;
+  if (!d.committed) return true;
   const RegisterValue& value = *d.committed->value;
   const bool fenced = d.fenced >= value.epoch && d.fenced_version > value.version;
   return Enforces(value) || fenced || IsFormerPrimary(d);

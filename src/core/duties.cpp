@@ -12,7 +12,9 @@ bool GateOpen(const State& s, Instant now, const Policy& policy) {
   const bool set = value->sync.k == 0 || (s.setting_proven && Compatible(s.setting, value->sync));
   const bool first = value->active && value->primary_boot == BootCount{};
   const bool noted = first || value->primary_boot == s.durable.boot_count || !policy.start_noted;
-  return proven && set && noted && s.durable.fenced < value->epoch &&
+  // Promoted behind our back: what a failover would count is on another timeline.
+  const bool on_line = !value->active || s.view.status.timeline == value->timeline;
+  return proven && set && noted && on_line && s.durable.fenced < value->epoch &&
          s.durable.wrote_epoch == value->epoch && s.view.status.db == DbState::kPrimary;
 }
 

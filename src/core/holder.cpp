@@ -25,6 +25,7 @@ void Machine::HolderTick() {
   if (db != DbState::kPrimary) return;
   BarrierTick();
   if (!Enforces(*value)) return;
+  if (value->active && s_.view.status.timeline != value->timeline) return;
   ActivationTick();
   SyncTick();
   AskTick();
@@ -158,7 +159,9 @@ void Machine::TellGate() {
            : value && value->primary != Me() ? Name(value->primary) + " is primary"
                                              : "not renewed by a majority of voters");
   }
-  const bool open = GateOpen(s_, now_, policy_);
+  const bool gated = Manages(s_.durable);  // else there is no gate to tell of
+  const bool open = gated && GateOpen(s_, now_, policy_);
+  if (!gated) s_.gate_was_open = false;
   if (open == s_.gate_was_open) return;
   s_.gate_was_open = open;
   if (open)

@@ -106,7 +106,8 @@ bool Machine::Trusted(const Received& received) {
 
 // Worth a write at once is only a new start. What a node promised, accepted and was fenced for
 // since then is stored now and then, also if it falls silent.
-void Machine::RememberTick() {
+void Machine::RememberPeers() {
+  if (!Configured() || s_.suspect) return;
   if (Since(now_, s_.remembered_at) < kTellEvery || !policy_.peer_memory) return;
   s_.remembered_at = now_;
   const std::vector<PeerMemory> memories = s_.durable.peers;

@@ -134,8 +134,9 @@ class Machine {
   bool Trusted(const Received& received);
   bool Lives(NodeId node) const;
   void Remember(const PeerMemory& seen);
-  void RememberTick();
+  void RememberPeers();
   void LeaveTick();
+  void NoteOutOfRecovery();
   const PeerMemory* MemoryOf(NodeId node) const;
   void TellOlder(NodeId node, const PeerMemory& memory);
   void TellForeign(NodeId node);

@@ -81,13 +81,28 @@ std::string Machine::NotReady(NodeId node) const {
 
 // What speaks against a change that the register itself would allow, or empty.
 std::string Machine::Unwise(const Change& change) const {
+  const RegisterValue& value = *s_.proposal->value;
+  const auto* settings = std::get_if<ChangeSettings>(&change);
+  const auto primary = s_.peers.find(value.primary);
+  const bool known = primary != s_.peers.end() && primary->second.status_at;
+  if (settings && settings->mode && *settings->mode != Mode::kObserve && !Enforces(value)) {
+    const NodeStatus* status = known ? &primary->second.status : nullptr;
+    if (!status || status->db != DbState::kPrimary || status->timeline != value.timeline)
+      return "the primary, " + Name(value.primary) + ", is not known to be out of recovery on " +
+             "timeline " + std::to_string(value.timeline.value);
+  }
+  const bool answered = primary != s_.peers.end() && primary->second.heard_seq >= s_.commit_seq;
+  const bool told = value.primary == Me() || answered;
+  if (std::holds_alternative<DropCluster>(change) && !told)
+    return "the primary, " + Name(value.primary) +
+           ", has not said yet that it knows of mode observe";
   const auto* failover = std::get_if<StartFailover>(&change);
-  if (failover && failover->target != kNoNode && NotReady(s_.proposal->value->primary).empty())
+  if (failover && failover->target != kNoNode && NotReady(value.primary).empty())
     return NotReady(failover->target);
   const auto* voters = std::get_if<ChangeVoters>(&change);
   if (!voters) return "";
   for (const NodeId node : voters->voters) {
-    if (HasVote(*s_.proposal->value, node)) continue;
+    if (HasVote(value, node)) continue;
     if (std::string why = NotReady(node); !why.empty()) return why;
   }
   return "";

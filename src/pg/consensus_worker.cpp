@@ -89,6 +89,7 @@ Micros ConsensusWorker::Turn() {
   if (Since(now_, ticked_at_) >= timers.tick) {
     ticked_at_ = now_;
     Apply(Tick{});
+    Apply(StorePeers{});
   }
   const auto read =
       performer_.Perform(DutiesOf(state_, now_, policy_), state_.view, LookAround(), now_);

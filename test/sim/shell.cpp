@@ -75,6 +75,7 @@ void World::TickNode(Node& n) {
   if (n.life != life) return;
   Observe(n);
   if (n.life == life) Apply(n, Tick{});
+  if (n.life == life) Apply(n, StorePeers{});
 }
 
 void World::Observe(Node& n) {

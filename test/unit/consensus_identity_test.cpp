@@ -51,7 +51,7 @@ TEST(Identity, WhatAPeerVotedLastIsStoredThoughItFallsSilent) {
   node.From(3, Status{status}, 5);
   EXPECT_FALSE(node.last.persist) << "now and then is enough";
   node.Pass(seconds(1));
-  node.Tick();
+  node.Do(StorePeers{});
   EXPECT_TRUE(node.last.persist);
   ASSERT_EQ(node.state.durable.peers.size(), 1u);
   EXPECT_EQ(node.state.durable.peers[0].ballot, kHigh);
@@ -68,7 +68,7 @@ TEST(Identity, WhatACopyBeforeItVotedIsNotHeldAgainstANewOne) {
   node.From(3, Status{status}, 5, 3);
   node.From(3, HeartbeatAck{}, 1, 33);
   node.Pass(seconds(1));
-  node.Tick();
+  node.Do(StorePeers{});
   node.From(3, Status{}, 1, 33);
   EXPECT_FALSE(node.Sent<Recalled>(3));
 }

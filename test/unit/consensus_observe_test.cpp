@@ -66,6 +66,63 @@ TEST(Observe, FenceOfANewerRegisterIsObeyed) {
   }
 }
 
+TEST(Observe, StandbyThatWasPromotedByHandBeforeStaysClosed) {
+  Node node(3);
+  node.See(DbState::kPrimary, 2);
+  EXPECT_TRUE(node.last.persist);
+  node.Hear(2, Commit{WriteOf(Next(Observed3(), [](auto&) {}), kBallot), 1});
+  node.See(DbState::kPrimary, 2);
+  EXPECT_TRUE(DutiesOf(node.state, node.now).gated);
+}
+
+TEST(Observe, SuspectHearsThatItEnded) {
+  BootDecision decision;
+  decision.phase = Phase::kConfigured;
+  decision.marker = Marker{kCluster, kSystem, "main"};
+  decision.durable = MemoryOf(1, Observed3());
+  decision.suspect = decision.moved = true;
+  Node node(decision, 1);
+  node.See(DbState::kPrimary);
+  EXPECT_FALSE(DutiesOf(node.state, node.now).gated);
+  const RegisterValue manual = Next(Observed3(), [](auto& v) { v.mode = Mode::kManual; });
+  node.Hear(2, Commit{WriteOf(manual, kBallot), 1});
+  EXPECT_TRUE(DutiesOf(node.state, node.now).gated);
+  EXPECT_NE(node.state.durable.promised, kBallot) << "it does not vote";
+}
+
+// What a failover counts is on the register's timeline.
+TEST(Observe, PrimaryOnAnotherTimelineStaysClosedWhenItEnds) {
+  for (const std::uint32_t timeline : {1, 3}) {
+    Node node(1, Observed3());
+    node.view.status.flush_lsn = Lsn{100};
+    node.See(DbState::kPrimary, timeline);
+    node.Tick();
+    const LeaseAck ack{kFirst, node.state.durable.boot_count, node.state.request_seq, 1, true,
+                       2000};
+    for (const std::uint16_t voter : {2, 3}) node.Hear(voter, ack);
+    node.Tick();
+    const RegisterValue manual = Next(Observed3(), [](auto& v) { v.mode = Mode::kManual; });
+    node.Hear(2, Commit{WriteOf(manual, kBallot), 1});
+    EXPECT_EQ(DutiesOf(node.state, node.now).gate_open, timeline == 1) << timeline;
+  }
+}
+
+TEST(Observe, EndsOnlyWhileThePrimaryIsOnTheRegistersTimeline) {
+  for (const std::uint32_t timeline : {1, 3}) {
+    Coordinator node(Observed3());
+    NodeStatus status;
+    status.db = DbState::kPrimary;
+    status.timeline = TimelineId{timeline};
+    node.Hear(1, Status{status});
+    AnswerHeartbeat(node, 3, true);
+    ChangeSettings manual;
+    manual.mode = Mode::kManual;
+    node.Do(Command{1, manual, seconds(1)});
+    node.Tick();
+    EXPECT_EQ(node.value().mode == Mode::kManual, timeline == 1) << timeline;
+  }
+}
+
 TEST(Observe, EndsWithoutAGapForCommits) {
   Node node(1, Observed3());
   node.view.status.flush_lsn = Lsn{100};
@@ -137,6 +194,7 @@ TEST(Observe, NobodyElseIsPromotedBeforeThePrimaryIsGated) {
 TEST(Dropped, MembersLeaveAndTheCoordinatorGoesLast) {
   const RegisterValue dropped = Next(Observed3(), [](auto& v) { v.dropped = true; });
   Node member(3, Observed3());
+  member.See(DbState::kStandby);
   member.Hear(2, Commit{WriteOf(dropped, kBallot), 1});
   member.Tick();
   EXPECT_FALSE(member.last.leave);
@@ -159,6 +217,28 @@ TEST(Dropped, MembersLeaveAndTheCoordinatorGoesLast) {
   AnswerHeartbeat(node, 3, true);
   node.Tick();
   EXPECT_TRUE(node.last.leave);
+}
+
+TEST(Dropped, NobodyLeavesWhileTheServerStarts) {
+  Node node(3, Next(Observed3(), [](auto& v) { v.dropped = true; }));
+  for (const DbState db : {DbState::kStarting, DbState::kStandby}) {
+    node.See(db);
+    node.Tick();
+    node.Pass(seconds(2));
+    node.Tick();
+    EXPECT_EQ(node.last.leave, db == DbState::kStandby);
+  }
+}
+
+TEST(Dropped, OnlyOnceThePrimaryKnowsThatNothingIsGated) {
+  for (const bool told : {false, true}) {
+    Coordinator node(Observed3());
+    if (told) AnswerHeartbeat(node, 1, true);
+    AnswerHeartbeat(node, 3, true);
+    node.Do(Command{1, DropCluster{}, seconds(1)});
+    node.Tick();
+    EXPECT_EQ(node.value().dropped, told);
+  }
 }
 
 }  // namespace
