@@ -1,6 +1,6 @@
 # The lease time is changed while clients write, to longer and to shorter, from any node: the
-# register takes it, no lease is lost, and a failover goes by the new one. What cannot be is refused,
-# and so is who may not.
+# register takes it, no lease is lost, and a failover goes by the new one. What cannot be is
+# refused, and so is who may not.
 use strict;
 use warnings;
 use Orchestra::Cluster;
