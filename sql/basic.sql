@@ -197,7 +197,7 @@ SELECT r AS role, f.proname AS may_execute FROM pg_proc f JOIN pg_depend d ON d.
 SELECT * FROM rights ORDER BY role, may_execute;
 SELECT r AS role, t, p
   FROM (VALUES ('regress_public'), ('regress_monitor'), ('regress_orchestra')) AS roles (r),
-       (VALUES ('orchestra_detection'), ('orchestra_recovery'),
+       (VALUES ('orchestra_change'), ('orchestra_detection'), ('orchestra_recovery'),
                ('orchestra_recovery_step')) AS x (t),
        (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE')) AS privileges (p)
  WHERE has_table_privilege(r, t, p) ORDER BY 1, 2, 3;

@@ -149,6 +149,9 @@ SELECT orchestra_record('n2@1#2', '2000-01-01 00:00:02Z', 'n2', 'failover_blocke
 -- A detection without a recovery.
 SELECT orchestra_record('n2@1#6', '2000-01-01 00:00:06Z', 'n2', 'detected', '1.1/1', 'n1',
                         'StandbyNotReplicating: 1 of 2', 'detect', NULL);
+-- A change of the register.
+SELECT orchestra_record('n2@1#6b', '2000-01-01 00:00:06.5Z', 'n2', 'register_changed', '1.1/1', NULL,
+                        'mode manual, asked for on n3', 'version 7', NULL);
 -- Not committed, and no epoch at all.
 SELECT orchestra_record('n2@1#7', now(), 'n2', 'detected', '1.1/99', 'n1', 'x', NULL, NULL);
 \echo :SQLSTATE
@@ -158,6 +161,7 @@ SET timezone = 'UTC';
 SELECT * FROM orchestra_recoveries();
 SELECT * FROM orchestra_recovery_steps('0.1/1');
 SELECT * FROM orchestra_detection ORDER BY key;
+SELECT * FROM orchestra_change WHERE coordinator = 'n2';
 
 -- The login that records needs no right on the tables.
 CREATE ROLE regress_orchestra;

@@ -97,6 +97,8 @@ is($cluster->turns($writer), 'n1', 'observe: one writer');
 $writer = $cluster->writer('v');
 $writer->wait_for_acknowledged(500);
 is($n1->value(q(SELECT orchestra_set_mode('manual'))), 'mode is manual, it was observe', 'manual');
+becomes('manual: a row says so', 1, sub { $n1->value(
+	q(SELECT count(*) FROM orchestra_change WHERE detail = 'mode manual, asked for on n1')) });
 $writer->wait_for_acknowledged(500, after => now());
 becomes('manual: commits are counted on standbys', 1, sub { $n1->register->{sync_k} });
 is($n2->value(q(SELECT orchestra_set_mode('automatic'))), 'mode is automatic, it was manual',

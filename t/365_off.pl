@@ -147,7 +147,13 @@ $n1->safe_psql('postgres', 'DROP EXTENSION orchestra');
 $n1->safe_psql('postgres', "CREATE EXTENSION orchestra; SELECT orchestra_grant('orchestra')");
 
 # ---- Back again, as a new cluster. Paused: its primary may be away for long.
-sub drop { my ($node) = @_; note $node->value('SELECT orchestra_drop_cluster()'); return }
+# With a member down its coordinator waits some seconds for it.
+sub drop
+{
+	my ($node) = @_;
+	note $node->safe_psql('postgres', 'SELECT orchestra_drop_cluster()', timeout => 60);
+	return;
+}
 
 sub restart_with
 {

@@ -1,6 +1,6 @@
 \echo Use "CREATE EXTENSION orchestra" to load this file. \quit
 
--- The audit of every recovery. Written by orchestra_record() on the primary only; replication
+-- The audit of every recovery and change. Written by orchestra_record() on the primary only; replication
 -- carries the rows to every other node. `key` names the event that a row stems from, so that an
 -- event which is delivered twice is recorded once.
 
@@ -46,6 +46,17 @@ CREATE TABLE orchestra_recovery_step (
 );
 COMMENT ON TABLE orchestra_recovery_step IS 'what was done in each recovery, in order';
 
+CREATE TABLE orchestra_change (
+    key         text PRIMARY KEY,
+    at          timestamptz NOT NULL,
+    coordinator text NOT NULL,
+    epoch       text NOT NULL,
+    detail      text NOT NULL,
+    next        text
+);
+COMMENT ON TABLE orchestra_change IS 'changes of the register that operators asked for';
+
+SELECT pg_catalog.pg_extension_config_dump('orchestra_change', '');
 SELECT pg_catalog.pg_extension_config_dump('orchestra_detection', '');
 SELECT pg_catalog.pg_extension_config_dump('orchestra_recovery', '');
 SELECT pg_catalog.pg_extension_config_dump('orchestra_recovery_step', '');
@@ -411,6 +422,11 @@ BEGIN ATOMIC
            orchestra_record.next, orchestra_record.recovery
      WHERE orchestra_record.kind = 'detected'
         ON CONFLICT DO NOTHING;
+    INSERT INTO orchestra_change
+    SELECT orchestra_record.key, orchestra_record.at, orchestra_record.coordinator,
+           orchestra_record.epoch, orchestra_record.detail, orchestra_record.next
+     WHERE orchestra_record.kind = 'register_changed'
+        ON CONFLICT DO NOTHING;
     INSERT INTO orchestra_recovery (recovery, coordinator, epoch, failed_node, started_at)
     SELECT orchestra_record.recovery, orchestra_record.coordinator, orchestra_record.epoch,
            CASE WHEN orchestra_record.kind <> 'forced_recovery' THEN orchestra_record.node END,
@@ -480,4 +496,6 @@ GRANT EXECUTE ON FUNCTION
     orchestra_former_value, orchestra_analysis, orchestra_rules, orchestra_recoveries,
     orchestra_recovery_steps
 TO pg_monitor;
-GRANT SELECT ON orchestra_detection, orchestra_recovery, orchestra_recovery_step TO pg_monitor;
+GRANT SELECT ON
+    orchestra_change, orchestra_detection, orchestra_recovery, orchestra_recovery_step
+TO pg_monitor;

@@ -10,7 +10,7 @@ namespace orchestra {
 namespace {
 
 constexpr Micros kFarewell = std::chrono::seconds(1);  // of who knows that the cluster is dropped
-constexpr Micros kLongestFarewell = std::chrono::seconds(10);
+constexpr Micros kLongestFarewell = std::chrono::seconds(5);
 
 }  // namespace
 

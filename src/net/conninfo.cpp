@@ -6,6 +6,8 @@
 #include <memory>
 #include <set>
 
+#include "net/socket.h"
+
 namespace orchestra::net {
 namespace {
 
@@ -55,6 +57,18 @@ ConninfoResult PeerConninfo(const std::string& own, const Address& to,
     text += (text.empty() ? "" : " ") + keyword + "=" + QuotedValue(value);
   }
   return {text, ""};
+}
+
+ConninfoResult RoleConninfo(const std::string& own, const Address& to, const std::string& role,
+                            const std::string& database, const std::string& application_name) {
+  ConninfoOptions defaults = {{"user", role}};
+  const std::optional<SocketAddress> address = ParseAddress({to.host, 0});
+  const bool here = to.host.starts_with('/') || (address && IsLoopback(*address));
+  if (!here) defaults.emplace_back("sslmode", "require");
+  return PeerConninfo(own, to, defaults,
+                      {{"dbname", database},
+                       {"application_name", application_name},
+                       {"options", "-c search_path=pg_catalog -c statement_timeout=10s"}});
 }
 
 }  // namespace orchestra::net

@@ -28,4 +28,9 @@ struct ConninfoResult {
 ConninfoResult PeerConninfo(const std::string& own, const Address& to,
                             const ConninfoOptions& defaults, const ConninfoOptions& forced);
 
+// How the login that looks at other nodes connects: as PeerConninfo, as `role` unless `own` names
+// another one, with `sslmode=require` unless `own` says otherwise or `to` is this machine.
+ConninfoResult RoleConninfo(const std::string& own, const Address& to, const std::string& role,
+                            const std::string& database, const std::string& application_name);
+
 }  // namespace orchestra::net

@@ -202,10 +202,8 @@ bool Monitor::AskNudge(Login& login, net::PgClient& client, Micros now) {
 
 void Monitor::Connect(Login& login, net::PgClient& client, Micros now) {
   const net::ConninfoResult result =
-      net::PeerConninfo(settings_.conninfo, login.member.server, {{"user", kCoordinatorRole}},
-                        {{"dbname", settings_.database},
-                         {"application_name", "orchestra " + settings_.node_name},
-                         {"options", "-c search_path=pg_catalog -c statement_timeout=10s"}});
+      net::RoleConninfo(settings_.conninfo, login.member.server, kCoordinatorRole,
+                        settings_.database, "orchestra " + settings_.node_name);
   if (!result.error.empty()) {
     Lost(login, result.error, now);
     return;

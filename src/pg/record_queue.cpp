@@ -19,7 +19,8 @@ std::string TimeText(std::int64_t unix_us) {
 }
 
 bool IsWorthRecording(const Note& note) {
-  return note.kind == NoteKind::kDetected || !note.recovery.empty();
+  return note.kind == NoteKind::kDetected || note.kind == NoteKind::kRegisterChanged ||
+         !note.recovery.empty();
 }
 
 }  // namespace

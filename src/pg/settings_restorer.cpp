@@ -11,6 +11,7 @@ namespace {
 
 constexpr Micros kLookPeriod = std::chrono::seconds(1);
 constexpr Micros kRetry = std::chrono::milliseconds(200);
+constexpr Micros kPatience = std::chrono::seconds(2);  // until what takes its time is a problem
 constexpr const char* kConninfo = "primary_conninfo";
 
 // May this server go by that primary_conninfo again?
@@ -40,7 +41,10 @@ std::string SettingsRestorer::Turn(const Address* primary, Micros now) {
     if (look.present && problem_.empty()) PutBack(std::move(look.saved), primary);
     return problem_;
   }
-  if (!ReleaseSync(put_back_at_, now).empty()) return "";
+  if (std::string waits = ReleaseSync(put_back_at_, now); !waits.empty()) {
+    if (now - put_back_since_ >= kPatience) problem_ = "settings are being restored: " + waits;
+    return problem_;
+  }
   problem_ = RemoveSavedFile();
   if (!problem_.empty()) return problem_;
   put_back_at_ = 0;
@@ -60,7 +64,9 @@ void SettingsRestorer::PutBack(SavedSettings saved, const Address* primary) {
   }
   const EditResult edit = RestoreAutoConf(saved);
   problem_ = edit.error;
-  if (problem_.empty()) put_back_at_ = PgReloadTime;
+  if (!problem_.empty()) return;
+  put_back_at_ = PgReloadTime;
+  put_back_since_ = *looked_at_;
 }
 
 }  // namespace orchestra::pg

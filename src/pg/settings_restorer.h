@@ -30,6 +30,7 @@ class SettingsRestorer {
 
   std::optional<Micros> looked_at_;
   TimestampTz put_back_at_ = 0;  // the last reload before it; 0: not yet
+  Micros put_back_since_{};
   bool done_ = false;
   std::string problem_;
   std::string told_;  // what the log will say

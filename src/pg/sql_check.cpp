@@ -62,10 +62,8 @@ void Settle(net::PgPool& pool) {
 
 // How the monitor of this node logs in.
 net::ConninfoResult RoleConninfo(const Settings& settings, const Address& to) {
-  return net::PeerConninfo(settings.conninfo, to, {{"user", kCoordinatorRole}},
-                           {{"dbname", settings.database},
-                            {"application_name", "orchestra check"},
-                            {"options", "-c search_path=pg_catalog -c statement_timeout=10s"}});
+  return net::RoleConninfo(settings.conninfo, to, kCoordinatorRole, settings.database,
+                           "orchestra check");
 }
 
 // How the WAL receiver of this node connects.

@@ -36,6 +36,27 @@ TEST(PeerConninfo, QuotesSurvive) {
             "port='6543'");
 }
 
+TEST(RoleConninfo, AsksForTlsButOnThisMachine) {
+  struct Case {
+    const char* own;
+    const char* host;
+    const char* sslmode;  // null: what libpq would do
+  };
+  for (const Case& c : {Case{"", "10.0.0.1", "require"}, Case{"", "2001:db8::1", "require"},
+                        Case{"", "127.0.0.1", nullptr}, Case{"", "::1", nullptr},
+                        Case{"", "/run/postgresql", nullptr},
+                        Case{"sslmode=verify-full", "10.0.0.1", "verify-full"},
+                        Case{"sslmode=disable", "10.0.0.1", "disable"}}) {
+    const ConninfoResult result = RoleConninfo(c.own, {c.host, 5432}, "orchestra", "x", "y");
+    const std::size_t at = result.conninfo.find("sslmode=");
+    EXPECT_EQ(at != std::string::npos, c.sslmode != nullptr) << c.host;
+    if (c.sslmode)
+      EXPECT_EQ(result.conninfo.substr(at, 9 + std::string(c.sslmode).size()),
+                "sslmode='" + std::string(c.sslmode));
+    EXPECT_NE(result.conninfo.find("user='orchestra'"), std::string::npos);
+  }
+}
+
 TEST(PeerConninfo, ABrokenStringIsNeverRepeated) {
   const ConninfoResult result = PeerConninfo("password='s3cret nonsense", kPeer, {}, {});
   EXPECT_EQ(result.conninfo, "");
