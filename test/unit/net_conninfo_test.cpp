@@ -48,11 +48,11 @@ TEST(RoleConninfo, AsksForTlsButOnThisMachine) {
                         Case{"sslmode=verify-full", "10.0.0.1", "verify-full"},
                         Case{"sslmode=disable", "10.0.0.1", "disable"}}) {
     const ConninfoResult result = RoleConninfo(c.own, {c.host, 5432}, "orchestra", "x", "y");
-    const std::size_t at = result.conninfo.find("sslmode=");
-    EXPECT_EQ(at != std::string::npos, c.sslmode != nullptr) << c.host;
-    if (c.sslmode)
-      EXPECT_EQ(result.conninfo.substr(at, 9 + std::string(c.sslmode).size()),
-                "sslmode='" + std::string(c.sslmode));
+    const std::size_t at = std::min(result.conninfo.find("sslmode="), result.conninfo.size());
+    EXPECT_EQ(at < result.conninfo.size(), c.sslmode != nullptr) << c.host;
+    const std::string wanted = c.sslmode ? std::string("sslmode='") + c.sslmode + "'" : "";
+    const std::string found = c.sslmode ? result.conninfo.substr(at, wanted.size()) : "";
+    EXPECT_EQ(found, wanted) << c.host;
     EXPECT_NE(result.conninfo.find("user='orchestra'"), std::string::npos);
   }
 }
