@@ -171,10 +171,11 @@ bool World::GateOpen(const Node& n) const {
          BeforeOnEveryClock(ClockOf(n), s.gate_until);
 }
 
+// What a copy of the primary takes in mode observe is not the cluster's.
 bool World::Commits(const Node& n) const {
   const Server& s = n.server;
   const bool free = n.up && s.running && s.out_of_recovery && !s.gated && s.gate_epoch != EpochId{};
-  return GateOpen(n) || (free && n.state.phase == Phase::kConfigured);
+  return GateOpen(n) || (free && n.state.phase == Phase::kConfigured && !n.state.suspect);
 }
 
 Node* World::Writable() {
