@@ -156,7 +156,10 @@ $cluster->rewind($n1, $new);
 ok(!-e "$kept/vote", 'rewound: pg_rewind has removed the vote');
 $n1->start;
 takes_no_part('rewound', $n1, 'n1', qr/no valid vote: its vote file is missing/);
-like(row($n1)->{problem}, qr/counts on the vote of n1, which is lost/, 'rewound: and what is lost');
+my $lost = qr/counts on the vote of n1, which is lost/;
+my $problem = '';
+eval { wait_for('what is lost', sub { ($problem = row($n1)->{problem}) =~ $lost }, $limit) };
+like($problem, $lost, 'rewound: and what is lost');
 wait_for('its vote is missed', sub { $new->register->{reachable_voters} == 2 }, $limit);
 is(join(' ', map { $_->name } grep { $_->role eq 'MASTER' } @members), $new->name,
 	'rewound: one primary');
