@@ -46,6 +46,7 @@ Duties DutiesOf(const State& s, Instant now, const Policy& policy) {
   d.gate_until = s.lease_until;
   ReceiverDuty(s, policy, &d);
   if (s.scan_running) d.scan = s.scan_seq;
+  if (!value) return d;
   if (value->primary != Self(s) || s.durable.fenced >= value->epoch || s.suspect) return d;
   const bool mine = s.durable.wrote_epoch == value->epoch;
   if (mine && !value->active && s.view.status.db == DbState::kStandby) d.promote = value->epoch;

@@ -220,14 +220,15 @@ void Observer::RolledBack(const Node& node, const std::optional<Durable>& before
   if (before && before->committed) knew_[node.id] = before->committed->value->epoch;
   reports_.erase(node.vote->identity.node);
   // WAL that is missing where no vote is: nobody can tell. In mode observe nobody stops it.
-  const bool free = node.vote->committed && !Manages(*node.vote);
+  const RegisterValue* newest = Newest();
+  const bool free =
+      (node.vote->committed && !Manages(*node.vote)) || (newest && !Enforces(*newest));
   if (node.wal_lost && (free || !Outdated(node))) beyond_claims_ = true;
   // A lone voter asks nobody, nor does who was the only one at that time.
   const NodeId self = node.vote->identity.node;
   const auto alone = [self](const RegisterValue& value) {
     return VoterCount(value) == 1 && IsVoter(value, self);
   };
-  const RegisterValue* newest = Newest();
   const std::optional<Written>& knows = node.vote->accepted;
   if ((newest && alone(*newest)) || (knows && alone(*knows->value))) beyond_claims_ = true;
 }

@@ -36,6 +36,17 @@ TEST(Observe, NothingIsGatedSetOrClosed) {
   }
 }
 
+TEST(Observe, WhoKnowsOfNoCommitIsClosed) {
+  Durable durable = MemoryOf(1, Observed3());
+  durable.committed.reset();
+  Node node(durable);
+  node.See(DbState::kPrimary);
+  node.Tick();
+  const Duties duties = DutiesOf(node.state, node.now);
+  EXPECT_TRUE(duties.gated && duties.receiver_closed);
+  EXPECT_FALSE(duties.gate_open);
+}
+
 // Else it would be the second one that commits.
 TEST(Observe, FormerPrimaryStaysClosed) {
   const RegisterValue value = Next(Observed3(), [](auto& v) { v.primary = NodeId{2}; });
