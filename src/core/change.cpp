@@ -58,7 +58,7 @@ Outcome Apply(const RegisterValue& value, const Request& request, const NoteStar
 }
 
 Outcome Apply(const RegisterValue& value, const Request& request, const ChangeSync& change) {
-  if (value.mode == Mode::kObserve) return No("in mode observe nothing is set");
+  if (!Enforces(value)) return No("in mode observe nothing is set");
   if (value.durability == Durability::kAsync && change.sync != SyncSet{})
     return No("durability async has no synchronous set");
   RegisterValue next = Next(value);
@@ -152,9 +152,9 @@ Outcome Apply(const RegisterValue& value, const Request& /*request*/,
   if (change.drift_permille) next.drift_permille = *change.drift_permille;
   if (change.mode && *change.mode != value.mode) {
     next.mode = *change.mode;
-    if (next.mode == Mode::kObserve && !value.active) return Later("the epoch is not active yet");
-    // What is not set counts on nobody, and the primary has to say that it knows when that ends.
-    if (next.mode == Mode::kObserve) {
+    if (!Enforces(next)) {
+      if (!value.active) return Later("the epoch is not active yet");
+      // What is not set counts on nobody, and the primary has to say that it knows when that ends.
       next.sync = SyncSet{};
       next.primary_boot = BootCount{};
     }
@@ -174,7 +174,7 @@ Outcome Apply(const RegisterValue& value, const Request& /*request*/,
 }
 
 Outcome Apply(const RegisterValue& value, const Request& /*request*/, const StartFailover& change) {
-  if (value.mode == Mode::kObserve) return No("in mode observe nobody is promoted");
+  if (!Enforces(value)) return No("in mode observe nobody is promoted");
   if (change.target == kNoNode) return value;
   const Member* target = FindMember(value, change.target);
   if (target == nullptr) return No("there is no such member");
@@ -186,7 +186,7 @@ Outcome Apply(const RegisterValue& value, const Request& /*request*/, const Star
 
 Outcome Apply(const RegisterValue& value, const Request& /*request*/, const DropCluster&) {
   if (value.dropped) return value;
-  if (value.mode != Mode::kObserve)
+  if (Enforces(value))
     return No("its members are still gated and set: change to mode observe first");
   RegisterValue next = Next(value);
   next.dropped = true;

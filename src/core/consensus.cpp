@@ -202,12 +202,11 @@ void Machine::LeaveTick() {
   const DbState db = s_.view.status.db;  // while it starts or stops no setting can be put back
   if (db == DbState::kStarting || db == DbState::kStopping) return;
   if (!s_.leaving_since) s_.leaving_since = now_;
-  bool missing = false;
-  for (const Member& member : value->members) {
-    const auto peer = s_.peers.find(member.id);
-    const bool knows = peer != s_.peers.end() && peer->second.heard_seq >= s_.commit_seq;
-    missing |= IsCoordinator(s_) && member.id != Me() && !knows;
-  }
+  const auto unaware = [this](const Member& member) {
+    return member.id != Me() && !KnowsCommit(member.id);
+  };
+  const bool missing =
+      IsCoordinator(s_) && std::any_of(value->members.begin(), value->members.end(), unaware);
   if (Since(now_, *s_.leaving_since) < (missing ? kLongestFarewell : kFarewell)) return;
   s_.left = actions_.leave = true;
   s_.phase = Phase::kUnconfigured;

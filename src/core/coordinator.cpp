@@ -62,6 +62,12 @@ void Machine::On(NodeId from, const HeartbeatAck& m) {
   peer.fenced = m.fenced;
 }
 
+// Has it answered a heartbeat with what was committed last?
+bool Machine::KnowsCommit(NodeId node) const {
+  const auto peer = s_.peers.find(node);
+  return peer != s_.peers.end() && peer->second.heard_at && peer->second.heard_seq >= s_.commit_seq;
+}
+
 bool Machine::HearsQuorum(Micros within) const {
   std::set<NodeId> heard;
   for (const auto& [id, peer] : s_.peers)

@@ -53,13 +53,11 @@ std::string Machine::WouldPromote() const {
   NodeId target = kNoNode;
   Lsn end{};
   for (const Member& member : value.members) {
-    const auto peer = s_.peers.find(member.id);
     if (member.id == value.primary || !member.voter || member.kind == MemberKind::kWitness)
       continue;
-    if (peer == s_.peers.end() || !peer->second.status_at) continue;
-    const NodeStatus& status = peer->second.status;
-    const bool heard = Since(now_, *peer->second.status_at) < kIncumbentLives;
-    if (!heard || status.db != DbState::kStandby) continue;
+    if (!Lives(member.id)) continue;
+    const NodeStatus& status = s_.peers.at(member.id).status;
+    if (status.db != DbState::kStandby) continue;
     if (target == kNoNode || status.flush_lsn > end) {
       target = member.id;
       end = status.flush_lsn;

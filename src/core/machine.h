@@ -81,6 +81,7 @@ class Machine {
   void Heartbeat();
   void CoordinatorTick();
   bool HearsQuorum(Micros within) const;
+  bool KnowsCommit(NodeId node) const;
   void ProposalCommitted();
   void Answer(NodeId to, std::uint64_t id, Verdict verdict, std::string reason);
 

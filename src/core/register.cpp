@@ -165,7 +165,7 @@ std::string Validate(const RegisterValue& value) {
   if (value.former_clusters.size() > kMaxFormerClusters) return "it names too many former clusters";
   if (value.durability == Durability::kAsync && value.sync != SyncSet{})
     return "durability async has no synchronous set";
-  const bool observes = value.mode == Mode::kObserve;
+  const bool observes = !Enforces(value);
   if (observes && (!value.active || value.sync != SyncSet{} || value.primary_boot != BootCount{}))
     return "in mode observe an epoch is active, and nothing is set";
   if (value.dropped && !observes) return "only what observes can be dropped";

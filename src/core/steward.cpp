@@ -91,8 +91,7 @@ std::string Machine::Unwise(const Change& change) const {
       return "the primary, " + Name(value.primary) + ", is not known to be out of recovery on " +
              "timeline " + std::to_string(value.timeline.value);
   }
-  const bool answered = primary != s_.peers.end() && primary->second.heard_seq >= s_.commit_seq;
-  const bool told = value.primary == Me() || answered;
+  const bool told = value.primary == Me() || KnowsCommit(value.primary);
   if (std::holds_alternative<DropCluster>(change) && !told)
     return "the primary, " + Name(value.primary) +
            ", has not said yet that it knows of mode observe";
@@ -116,7 +115,7 @@ void Machine::VotersTick() {
   if (!value.voters_prev.empty()) {
     std::set<NodeId> know;
     for (const auto& [id, peer] : s_.peers)
-      if (peer.heard_at && peer.heard_seq >= s_.commit_seq) know.insert(id);
+      if (KnowsCommit(id)) know.insert(id);
     if (!s_.joint_since && Quorum(value, know)) s_.joint_since = now_;
     if (!s_.joint_since) return;
     const Timers longest = TimersFor(value.longest_ttl_ms, value.drift_permille, Policy{});
