@@ -53,10 +53,14 @@ enum class NoteKind : std::uint8_t {
   kLeaseReleased,
   kIdentitySuspect,
   kIdentityConfirmed,
-  kPeerRefused,  // an older start of a peer, or another holder of its name (rule 9)
-  kForced,       // forced recovery
+  kPeerRefused,      // an older start of a peer, or another holder of its name (rule 9)
+  kForced,           // forced recovery
+  kFeeding,          // a fenced node is fed by another one (rule 5 iv)
+  kLossAccepted,     // an operator's failover without a quorum of S
+  kLossMeasured,     // what a failover lost, or may have lost
+  kSettingRepaired,  // somebody changed what orchestra sets
 };
-inline constexpr NoteKind kLastNoteKind = NoteKind::kForced;  // decoding refuses more
+inline constexpr NoteKind kLastNoteKind = NoteKind::kSettingRepaired;  // decoding refuses more
 const char* NoteName(NoteKind kind);
 
 struct Note {
@@ -83,12 +87,17 @@ struct Duties {
   NodeId upstream;               // else: whom to follow; kNoNode: whatever primary_conninfo says
   Address upstream_server;
   EpochId upstream_epoch;
+  Lsn upstream_upto;  // no WAL beyond is taken, for this node is fenced and fed; 0: all
   std::optional<std::uint64_t> scan;  // read the end of WAL once the receiver is quiet
   std::optional<EpochId> promote;     // leave recovery
   // Enforce these S and k, and report the generation once every process of the server does.
   std::optional<std::uint64_t> sync_generation;
   std::vector<std::string> sync_names;
   std::uint32_t sync_k = 0;
+  // What must hold a commit before a client is told of it, whatever PostgreSQL enforces: the
+  // register's S and k, or what they are about to shrink to.
+  std::vector<std::string> ack_names;
+  std::uint32_t ack_k = 0;
 };
 
 }  // namespace orchestra

@@ -45,7 +45,7 @@ Outcome Apply(const RegisterValue& value, const Request& request, const Activate
   next.basis = Basis{};  // an active epoch is its own
   next.primary_boot = request.boot;
   if (next.lineage.empty() || next.lineage.back().timeline != change.timeline) {
-    next.lineage.push_back({change.timeline, value.epoch});
+    next.lineage.push_back({change.timeline, value.epoch, change.begin});
     if (next.lineage.size() > kMaxLineage) next.lineage.erase(next.lineage.begin());
   }
   return next;
@@ -127,6 +127,15 @@ Outcome Apply(const RegisterValue& value, const Request& /*request*/, const Chan
   return next;
 }
 
+Outcome Apply(const RegisterValue& value, const Request& /*request*/, const ChangeZone& change) {
+  const Member* member = FindMember(value, change.node);
+  if (member == nullptr) return No("there is no such member");
+  if (member->zone == change.zone) return value;
+  RegisterValue next = Next(value);
+  MemberIn(next, change.node)->zone = change.zone;
+  return next;
+}
+
 Outcome Apply(const RegisterValue& value, const Request& /*request*/, const RemoveMember& change) {
   const NodeId node = change.node;
   const Member* member = FindMember(value, node);
@@ -162,6 +171,10 @@ Outcome Apply(const RegisterValue& value, const Request& /*request*/,
   if (change.paused) next.paused = *change.paused;
   if (change.auto_voters) next.auto_voters = *change.auto_voters;
   if (change.on_no_sync) next.on_no_sync = *change.on_no_sync;
+  if (change.sync_copies) next.sync_copies = *change.sync_copies;
+  if (change.min_sync_copies) next.min_sync_copies = *change.min_sync_copies;
+  if (change.sync_zone) next.sync_zone = *change.sync_zone;
+  if (change.max_failover_lag_bytes) next.max_failover_lag_bytes = *change.max_failover_lag_bytes;
   if (change.durability && *change.durability != value.durability) {
     if (!value.active) return Later("the epoch is not active yet");
     next.durability = *change.durability;
@@ -209,6 +222,11 @@ std::string TextOf(const ChangeSettings& change) {
   if (change.lease_ttl_ms) add("lease " + std::to_string(*change.lease_ttl_ms) + " ms");
   if (change.drift_permille) add("drift " + std::to_string(*change.drift_permille) + " permille");
   if (change.on_no_sync) add(std::string("on_no_sync ") + NameOf(*change.on_no_sync));
+  if (change.sync_copies) add("sync_copies " + std::to_string(*change.sync_copies));
+  if (change.min_sync_copies) add("min_sync_copies " + std::to_string(*change.min_sync_copies));
+  if (change.sync_zone) add(std::string("sync_zone ") + NameOf(*change.sync_zone));
+  if (change.max_failover_lag_bytes)
+    add("max_failover_lag_bytes " + std::to_string(*change.max_failover_lag_bytes));
   if (change.auto_voters) add(*change.auto_voters ? "auto_voters on" : "auto_voters off");
   return text.empty() ? "no setting" : text;
 }
@@ -261,7 +279,10 @@ std::string TextOf(const RegisterValue& value, const Change& change) {
         if constexpr (std::is_same_v<C, RemoveMember>) return NameOf(value, c.node) + " removed";
         if constexpr (std::is_same_v<C, ChangeSettings>) return TextOf(c);
         if constexpr (std::is_same_v<C, StartFailover>)
-          return c.target == kNoNode ? "failover" : "failover to " + NameOf(value, c.target);
+          return (c.target == kNoNode ? "failover" : "failover to " + NameOf(value, c.target)) +
+                 (c.accept_data_loss ? ", loss accepted" : "");
+        if constexpr (std::is_same_v<C, ChangeZone>)
+          return "zone of " + NameOf(value, c.node) + ": " + (c.zone.empty() ? "none" : c.zone);
         if constexpr (std::is_same_v<C, DropCluster>) return "cluster dropped";
       },
       change);

@@ -24,6 +24,8 @@ const char* NameOf(Durability durability) {
 
 const char* NameOf(OnNoSync action) { return action == OnNoSync::kDegrade ? "degrade" : "refuse"; }
 
+const char* NameOf(SyncZone zone) { return zone == SyncZone::kOther ? "other" : "any"; }
+
 template <class E>
 std::optional<E> ChoiceOf(std::string_view name) {
   using Number = std::underlying_type_t<E>;
@@ -35,5 +37,6 @@ std::optional<E> ChoiceOf(std::string_view name) {
 template std::optional<Mode> ChoiceOf(std::string_view name);
 template std::optional<Durability> ChoiceOf(std::string_view name);
 template std::optional<OnNoSync> ChoiceOf(std::string_view name);
+template std::optional<SyncZone> ChoiceOf(std::string_view name);
 
 }  // namespace orchestra

@@ -80,6 +80,14 @@ const char* NoteName(NoteKind kind) {
       return "peer_refused";
     case NoteKind::kForced:
       return "forced_recovery";
+    case NoteKind::kFeeding:
+      return "feeding";
+    case NoteKind::kLossAccepted:
+      return "loss_accepted";
+    case NoteKind::kLossMeasured:
+      return "loss_measured";
+    case NoteKind::kSettingRepaired:
+      return "setting_repaired";
   }
   return "unknown";
 }

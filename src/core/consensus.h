@@ -283,6 +283,8 @@ struct State {
   std::uint64_t scan_seq = 0;
   bool scan_running = false;
   std::optional<Fence> fence_asked;  // last FENCE that wants a position, not answered yet
+  std::optional<Feed> feed;          // last asked for, until the next FENCE
+  Instant feed_at{};                 // lapses unless it is asked for again and again
 
   Instant status_sent{};
   Instant join_sent{};

@@ -7,7 +7,7 @@ namespace {
 
 constexpr std::string_view kVoteMagic = "ORCHVOTE";
 constexpr std::string_view kMarkerMagic = "ORCHMARK";
-constexpr std::uint32_t kVoteFormat = 2;
+constexpr std::uint32_t kVoteFormat = 3;
 constexpr std::uint32_t kMarkerFormat = 1;
 
 template <class T>

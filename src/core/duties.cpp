@@ -18,10 +18,27 @@ bool GateOpen(const State& s, Instant now, const Policy& policy) {
          s.durable.wrote_epoch == value->epoch && s.view.status.db == DbState::kPrimary;
 }
 
-static void ReceiverDuty(const State& s, const Policy& policy, Duties* d) {
+// A fenced node that is fed takes WAL of the one source, up to there.
+static const Member* FedFrom(const State& s, const RegisterValue& value, Instant now) {
+  if (!s.feed || s.feed->epoch < value.epoch || s.feed->ballot != s.durable.promised)
+    return nullptr;
+  const Micros lapse = TimersFor(value.lease_ttl_ms, value.drift_permille, Policy{}).election_min;
+  if (Since(now, s.feed_at) >= lapse || s.view.status.flush_lsn >= s.feed->upto) return nullptr;
+  return FindMember(value, s.feed->source);
+}
+
+static void ReceiverDuty(const State& s, Instant now, const Policy& policy, Duties* d) {
   const RegisterValue* value = CommittedValue(s);
   d->receiver_closed = true;
   if (!value || s.suspect) return;
+  if (const Member* source = FedFrom(s, *value, now)) {
+    d->receiver_closed = false;
+    d->upstream = source->id;
+    d->upstream_server = source->server;
+    d->upstream_epoch = s.feed->epoch;
+    d->upstream_upto = s.feed->upto;
+    return;
+  }
   const bool fenced = s.durable.fenced >= value->epoch;
   if (fenced && !policy.fence_receiver) d->receiver_closed = false;
   if (fenced || s.durable.wal_epoch != value->epoch || !MayFollow(s)) return;
@@ -31,6 +48,14 @@ static void ReceiverDuty(const State& s, const Policy& policy, Duties* d) {
   d->upstream = upstream->id;
   d->upstream_server = upstream->server;
   d->upstream_epoch = value->epoch;
+}
+
+// A request may have been committed before its answer is heard. What it takes from S is not counted
+// any more from then on (its barrier has passed), and what it adds not yet.
+static SyncSet AckSet(const State& s, const RegisterValue& value) {
+  if (!s.request) return value.sync;
+  const auto* asked = std::get_if<ChangeSync>(&s.request->change);
+  return asked && Compatible(asked->sync, value.sync) ? asked->sync : value.sync;
 }
 
 Duties DutiesOf(const State& s, Instant now, const Policy& policy) {
@@ -44,10 +69,13 @@ Duties DutiesOf(const State& s, Instant now, const Policy& policy) {
   if (!d.managed) return d;
   d.gate_open = GateOpen(s, now, policy);
   d.gate_until = s.lease_until;
-  ReceiverDuty(s, policy, &d);
+  ReceiverDuty(s, now, policy, &d);
   if (s.scan_running) d.scan = s.scan_seq;
   if (!value) return d;
   if (value->primary != Self(s) || s.durable.fenced >= value->epoch || s.suspect) return d;
+  const SyncSet must = AckSet(s, *value);
+  d.ack_k = must.k;
+  for (const NodeId id : must.nodes) d.ack_names.push_back(NameOf(*value, id));
   const bool mine = s.durable.wrote_epoch == value->epoch;
   if (mine && !value->active && s.view.status.db == DbState::kStandby) d.promote = value->epoch;
   if (!mine || s.setting_generation == 0) return d;

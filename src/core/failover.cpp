@@ -157,7 +157,7 @@ void KeepBranch(const RegisterValue& old, const WalPosition& position, RegisterV
   const bool goes_on = !old.active && old.primary == next->primary && old.target_branch &&
                        old.target_branch->timeline == position.timeline;
   next->target_branch =
-      goes_on ? *old.target_branch : LineageEntry{position.timeline, position.wal_epoch};
+      goes_on ? *old.target_branch : LineageEntry{position.timeline, position.wal_epoch, Lsn{}};
   next->branch_from = goes_on ? old.branch_from : next->epoch;
 }
 

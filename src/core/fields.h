@@ -39,6 +39,7 @@ constexpr MemberKind LastOf(MemberKind) { return MemberKind::kWitness; }
 constexpr Mode LastOf(Mode) { return Mode::kObserve; }
 constexpr Durability LastOf(Durability) { return Durability::kAsync; }
 constexpr OnNoSync LastOf(OnNoSync) { return OnNoSync::kDegrade; }
+constexpr SyncZone LastOf(SyncZone) { return SyncZone::kOther; }
 constexpr Verdict LastOf(Verdict) { return Verdict::kRefused; }
 void Fields(auto& io, Of<Member> auto& v) {
   io(v.id);
@@ -49,6 +50,7 @@ void Fields(auto& io, Of<Member> auto& v) {
   io(v.voter);
   io(v.sync_candidate);
   io(v.incarnation);
+  io.Name(v.zone, kMaxNameBytes);
 }
 void Fields(auto& io, Of<SyncSet> auto& v) {
   io.List(v.nodes, kMaxMembers);
@@ -62,6 +64,7 @@ void Fields(auto& io, Of<Basis> auto& v) {
 void Fields(auto& io, Of<LineageEntry> auto& v) {
   io(v.timeline);
   io(v.since);
+  io(v.begin);
 }
 void Fields(auto& io, Of<RegisterValue> auto& v) {
   io(v.cluster_id);
@@ -90,6 +93,10 @@ void Fields(auto& io, Of<RegisterValue> auto& v) {
   io(v.dropped);
   io(v.durability);
   io(v.on_no_sync);
+  io(v.sync_copies);
+  io(v.min_sync_copies);
+  io(v.sync_zone);
+  io(v.max_failover_lag_bytes);
   io(v.auto_voters);
   io.List(v.former_clusters, kMaxFormerClusters);
   io.Check([&v] { return Validate(v).empty(); });
@@ -195,7 +202,17 @@ void Fields(auto& io, Of<Fenced> auto& v) {
   io(v.epoch);
   io(v.position);
 }
-void Fields(auto& io, Of<Activate> auto& v) { io(v.timeline); }
+void Fields(auto& io, Of<Feed> auto& v) {
+  io(v.ballot);
+  io(v.epoch);
+  io(v.source);
+  io(v.upto);
+  io(v.wal_epoch);
+}
+void Fields(auto& io, Of<Activate> auto& v) {
+  io(v.timeline);
+  io(v.begin);
+}
 void Fields(auto& /*io*/, Of<NoteStart> auto& /*v*/) {}
 void Fields(auto& /*io*/, Of<DropCluster> auto& /*v*/) {}
 void Fields(auto& io, Of<ChangeSync> auto& v) { io(v.sync); }
@@ -203,6 +220,10 @@ void Fields(auto& io, Of<ChangeVoters> auto& v) { io.List(v.voters, kMaxMembers)
 void Fields(auto& io, Of<ChangeMember> auto& v) {
   io(v.node);
   io(v.sync_candidate);
+}
+void Fields(auto& io, Of<ChangeZone> auto& v) {
+  io(v.node);
+  io.Name(v.zone, kMaxNameBytes);
 }
 void Fields(auto& io, Of<RemoveMember> auto& v) { io(v.node); }
 void Fields(auto& io, Of<ChangeSettings> auto& v) {
@@ -213,8 +234,15 @@ void Fields(auto& io, Of<ChangeSettings> auto& v) {
   io(v.auto_voters);
   io(v.durability);
   io(v.on_no_sync);
+  io(v.sync_copies);
+  io(v.min_sync_copies);
+  io(v.sync_zone);
+  io(v.max_failover_lag_bytes);
 }
-void Fields(auto& io, Of<StartFailover> auto& v) { io(v.target); }
+void Fields(auto& io, Of<StartFailover> auto& v) {
+  io(v.target);
+  io(v.accept_data_loss);
+}
 void Fields(auto& io, Of<Request> auto& v) {
   io(v.id);
   io(v.epoch);

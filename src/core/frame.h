@@ -10,8 +10,8 @@
 
 namespace orchestra {
 
-inline constexpr std::uint16_t kProtocolMin = 2;
-inline constexpr std::uint16_t kProtocolMax = 2;
+inline constexpr std::uint16_t kProtocolMin = 3;
+inline constexpr std::uint16_t kProtocolMax = 3;
 inline constexpr std::size_t kMaxFrameBytes = 64 * 1024;
 
 struct FrameHeader {

@@ -138,7 +138,7 @@ void Machine::ActivationTick() {
   if (!value.active) {
     const bool known = s_.view.status.timeline != TimelineId{};
     if (policy_.activation && s_.barrier_passed && s_.setting_proven && known)
-      Ask(Activate{s_.view.status.timeline});
+      Ask(Activate{s_.view.status.timeline, s_.view.timeline_begin});
   } else if (value.primary_boot != s_.durable.boot_count && policy_.start_noted) {
     // Rule 6: what an earlier start of this worker asked for must not land any more.
     Ask(NoteStart{});

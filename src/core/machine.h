@@ -54,6 +54,7 @@ class Machine {
   void On(NodeId from, const Join& m);
   void On(NodeId from, const Recall& m);
   void On(NodeId from, const Recalled& m);
+  void On(NodeId from, const Feed& m);
 
   // election.cpp
   void ElectionTick();

@@ -111,10 +111,21 @@ struct Fenced {
   std::optional<WalPosition> position;
   friend bool operator==(const Fenced&, const Fenced&) = default;
 };
+// To a fenced data node that shall be promoted and is behind (rule 5 iv): take WAL from `source`,
+// itself fenced and counted, up to its counted end and no further. Ends with the next FENCE.
+struct Feed {
+  Ballot ballot;
+  EpochId epoch;  // that is fenced
+  NodeId source;
+  Lsn upto;
+  EpochId wal_epoch;  // of the source's WAL
+  friend bool operator==(const Feed&, const Feed&) = default;
+};
 // ---- what a member may ask the register to become: core/change.h applies it. The first three are
 // the primary's own (rules 5 vii and 6), the others are an operator's.
-struct Activate {  // the epoch, on this timeline
+struct Activate {  // the epoch, on this timeline, which begins there
   TimelineId timeline;
+  Lsn begin;
   friend bool operator==(const Activate&, const Activate&) = default;
 };
 // The primary's worker was started: what it asked for before must not land any more.
@@ -134,6 +145,11 @@ struct ChangeMember {
   bool sync_candidate = false;
   friend bool operator==(const ChangeMember&, const ChangeMember&) = default;
 };
+struct ChangeZone {
+  NodeId node;
+  std::string zone;  // empty: none is known
+  friend bool operator==(const ChangeZone&, const ChangeZone&) = default;
+};
 struct RemoveMember {
   NodeId node;
   friend bool operator==(const RemoveMember&, const RemoveMember&) = default;
@@ -144,17 +160,23 @@ struct ChangeSettings {  // what is not set stays
   std::optional<bool> paused, auto_voters;
   std::optional<Durability> durability;
   std::optional<OnNoSync> on_no_sync;
+  std::optional<std::uint32_t> sync_copies, min_sync_copies;
+  std::optional<SyncZone> sync_zone;
+  std::optional<std::uint64_t> max_failover_lag_bytes;
   friend bool operator==(const ChangeSettings&, const ChangeSettings&) = default;
 };
 struct StartFailover {  // by call: rules 4 and 5 as ever, and only to `target` when it is set
   NodeId target;
+  // An operator takes the loss of what nobody that answers holds: the most advanced node that is
+  // counted is promoted, though a member of S that may be ahead is missing (rule 5 iii).
+  bool accept_data_loss = false;
   friend bool operator==(const StartFailover&, const StartFailover&) = default;
 };
 struct DropCluster {  // only in mode observe, so that nothing is gated or set any more
   friend bool operator==(const DropCluster&, const DropCluster&) = default;
 };
 using Change = std::variant<Activate, NoteStart, ChangeSync, ChangeVoters, ChangeMember,
-                            RemoveMember, ChangeSettings, StartFailover, DropCluster>;
+                            RemoveMember, ChangeSettings, StartFailover, DropCluster, ChangeZone>;
 
 // Compare-and-set: `change` if the register is at version `base`. `id` names it to its asker.
 struct Request {
@@ -217,7 +239,7 @@ struct Join {
 
 using Message = std::variant<PreVote, PreVoteOk, Prepare, Promise, Accept, Accepted, Nack, Commit,
                              HeartbeatAck, LeaseRequest, LeaseAck, Release, Fence, Fenced, Request,
-                             Reply, Status, Create, Join, Recall, Recalled>;
+                             Reply, Status, Create, Join, Recall, Recalled, Feed>;
 
 // "LEASE_REQ" and so on; index is Message::index().
 const char* MessageName(std::size_t index);

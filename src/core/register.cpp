@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 namespace orchestra {
 namespace {
@@ -27,6 +28,8 @@ std::string CheckMembers(const RegisterValue& value) {
     if (member.name.empty() || member.name.size() > kMaxNameBytes || !Printable(member.name))
       return "a member's name is empty, too long or not printable";
     if (!names.insert(member.name).second) return "two members are called " + member.name;
+    if (member.zone.size() > kMaxNameBytes || !Printable(member.zone))
+      return "the zone of " + member.name + " is too long or not printable";
     for (const Address& address : {member.peer, member.server})
       if (address.host.size() > kMaxAddressBytes || !Printable(address.host))
         return "an address of " + member.name + " is too long or not printable";
@@ -117,13 +120,25 @@ bool OnLineage(const RegisterValue& value, TimelineId timeline, EpochId wal_epoc
          (value.target_branch->since == wal_epoch || wal_epoch >= value.branch_from);
 }
 
-SyncSet FullSyncSet(const RegisterValue& value, NodeId primary) {
-  SyncSet sync;
-  if (value.durability == Durability::kAsync) return sync;
-  for (const Member& member : value.members)
-    if (member.sync_candidate && member.id != primary) sync.nodes.push_back(member.id);
-  sync.k = sync.nodes.empty() ? 0 : 1;
+bool MayConfirm(const RegisterValue& value, const Member& member, NodeId primary) {
+  if (value.durability == Durability::kAsync || !member.sync_candidate || member.id == primary)
+    return false;
+  if (value.sync_zone == SyncZone::kAny) return true;
+  const Member* own = FindMember(value, primary);
+  return own != nullptr && member.zone != own->zone;
+}
+
+SyncSet SyncSetOf(const RegisterValue& value, std::vector<NodeId> nodes) {
+  SyncSet sync{std::move(nodes), 0};
+  sync.k = std::min(value.sync_copies, static_cast<std::uint32_t>(sync.nodes.size()));
   return sync;
+}
+
+SyncSet FullSyncSet(const RegisterValue& value, NodeId primary) {
+  std::vector<NodeId> nodes;
+  for (const Member& member : value.members)
+    if (MayConfirm(value, member, primary)) nodes.push_back(member.id);
+  return SyncSetOf(value, std::move(nodes));
 }
 
 bool Compatible(const SyncSet& setting, const SyncSet& agreed) {
@@ -162,6 +177,9 @@ std::string Validate(const RegisterValue& value) {
   if (value.longest_ttl_ms < value.lease_ttl_ms || value.longest_ttl_ms > kLongestTtlMs)
     return "its longest lease is shorter than its lease";
   if (value.drift_permille > kMaxDriftPermille) return "the drift bound is too large";
+  if (value.min_sync_copies < 1 || value.min_sync_copies > value.sync_copies ||
+      value.sync_copies >= kMaxMembers)
+    return "sync_copies and min_sync_copies are at least 1, and the former is not smaller";
   if (value.former_clusters.size() > kMaxFormerClusters) return "it names too many former clusters";
   if (value.durability == Durability::kAsync && value.sync != SyncSet{})
     return "durability async has no synchronous set";

@@ -35,6 +35,7 @@ struct Member {
   bool voter = false;
   bool sync_candidate = false;  // may be counted in S: an explicit act, as a vote is (rule 7)
   Incarnation incarnation;      // of the only disk that may speak in its name (rule 9); 0: unknown
+  std::string zone;             // what it shares its fate with (a site, a rack); empty: not said
   friend bool operator==(const Member&, const Member&) = default;
 };
 
@@ -59,6 +60,7 @@ struct Basis {
 struct LineageEntry {
   TimelineId timeline;
   EpochId since;
+  Lsn begin;  // where its first record is, and the timeline before it ends; 0: not known
   friend bool operator==(const LineageEntry&, const LineageEntry&) = default;
 };
 inline constexpr std::size_t kMaxLineage = 16;  // newest entries that the register keeps
@@ -76,6 +78,12 @@ enum class Durability : std::uint8_t {
 enum class OnNoSync : std::uint8_t {
   kRefuse,   // commits wait
   kDegrade,  // k = 0: one copy, writes go on, no automatic failover
+};
+
+// Who may be counted for commits (rule 6).
+enum class SyncZone : std::uint8_t {
+  kAny,
+  kOther,  // only who is in another zone than the primary: S outlives the loss of a site
 };
 
 inline constexpr std::size_t kMaxFormerClusters = 8;  // forced recoveries that the register keeps
@@ -115,6 +123,11 @@ struct RegisterValue {
   bool dropped = false;  // the cluster is at its end: in mode observe, and every member leaves
   Durability durability = Durability::kQuorum;
   OnNoSync on_no_sync = OnNoSync::kRefuse;
+  std::uint32_t sync_copies = 1;      // k that is aimed at, as far as there are standbys
+  std::uint32_t min_sync_copies = 1;  // with fewer standbys in S, on_no_sync decides
+  SyncZone sync_zone = SyncZone::kAny;
+  // async: a standby that lacks more than that is not promoted by itself.
+  std::uint64_t max_failover_lag_bytes = 1u << 20;
   bool auto_voters = false;  // members that are caught up get a vote, two at a time
   // Cluster ids that forced recoveries put an end to, newest last. Whoever still belongs to one of
   // them is refused.
@@ -147,7 +160,11 @@ Basis BasisOf(const RegisterValue& value);
 // branches that were abandoned before their activation.
 bool OnLineage(const RegisterValue& value, TimelineId timeline, EpochId wal_epoch);
 
-// S = every candidate for it but the primary, k = 1 (0 when there is none, or in async).
+// May commits of `primary` be counted on `member`?
+bool MayConfirm(const RegisterValue& value, const Member& member, NodeId primary);
+// These nodes with the k that is aimed at.
+SyncSet SyncSetOf(const RegisterValue& value, std::vector<NodeId> nodes);
+// S = every node that may confirm (none in async).
 SyncSet FullSyncSet(const RegisterValue& value, NodeId primary);
 // May PostgreSQL enforce `setting` while the register says `agreed` (rule 6)?
 bool Compatible(const SyncSet& setting, const SyncSet& agreed);

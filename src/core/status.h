@@ -72,6 +72,7 @@ inline constexpr std::string_view kOverridden = " is overridden";
 struct LocalView {
   NodeStatus status;                                    // what will be told to others
   std::vector<std::pair<NodeId, Lsn>> standby_flushed;  // primary: streaming standbys' flush LSN
+  Lsn timeline_begin;                // primary: where its timeline begins; 0: not known
   Lsn insert_lsn;                    // primary: end of WAL that is not flushed yet either
   std::uint64_t sync_effective = 0;  // Duties::sync_generation that PostgreSQL enforces; 0: none
   bool receiver_quiet =

@@ -216,6 +216,7 @@ void Machine::On(NodeId from, const Fence& m) {
     Send(from, Fenced{m.ballot, m.version, m.epoch, std::nullopt});
     return;
   }
+  s_.feed.reset();
   s_.fence_asked = m;  // nothing is answered from memory: the end of WAL is read again
   if (!s_.scan_running) s_.scan_seq++;
   s_.scan_running = true;
@@ -230,6 +231,23 @@ void Machine::OnWalEnd(const WalEndRead& read) {
   position.wal_epoch = s_.durable.wal_epoch;
   position.out_of_recovery |= s_.durable.wrote_epoch != EpochId{};
   Send(asked.ballot.node, Fenced{asked.ballot, asked.version, asked.epoch, position});
+}
+
+// Nothing but what the source had reported comes in, and this node stays fenced: what it holds then
+// is read and counted anew.
+void Machine::On(NodeId, const Feed& m) {
+  const RegisterValue* value = CommittedValue(s_);
+  if (!Configured() || s_.suspect || !value || m.epoch < value->epoch) return;
+  if (m.ballot != s_.durable.promised || s_.durable.fenced < m.epoch || m.wal_epoch > m.epoch)
+    return;
+  if (s_.view.status.db != DbState::kStandby || s_.durable.wrote_epoch != EpochId{}) return;
+  if (m.wal_epoch > s_.durable.wal_epoch) Write().wal_epoch = m.wal_epoch;
+  if (!s_.feed)
+    Tell(NoteKind::kFeeding, m.epoch, Me(), "from " + Name(m.source) + " up to " + ToText(m.upto));
+  s_.scan_running = false;
+  s_.fence_asked.reset();
+  s_.feed = m;
+  s_.feed_at = now_;
 }
 
 }  // namespace orchestra

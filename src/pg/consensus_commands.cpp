@@ -73,7 +73,7 @@ std::string ConsensusWorker::Compose(const CreateRequest& request, RegisterValue
   value->timeline = state_.view.status.timeline;
   if (Enforces(*value)) value->sync = FullSyncSet(*value, value->primary);
   value->basis = BasisOf(*value);
-  value->lineage = {{value->timeline, value->epoch}};
+  value->lineage = {{value->timeline, value->epoch, Lsn{}}};
   return Validate(*value);
 }
 

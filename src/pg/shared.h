@@ -12,7 +12,20 @@ struct SharedGate {
   pg_atomic_uint32 open;               // 1: the core opened the gate
   pg_atomic_uint64 until_boottime_us;  // closes by itself when *either* clock gets there
   pg_atomic_uint64 until_raw_us;
-  pg_atomic_uint64 refused;  // commits refused since start
+  // S and k that a commit must be on before its client is told: seqlock, odd while being written.
+  pg_atomic_uint32 quorum_generation;
+  uint32 ack_k;
+  uint32 ack_count;
+  char ack_names[32][64];
+  // The primary of the register, for messages ("n2, at 10.0.0.2:5432"; empty: not known).
+  pg_atomic_uint32 primary_generation;  // seqlock
+  char primary[384];
+  // Since the server's start.
+  pg_atomic_uint64 refused;     // commits, statements and logins refused
+  pg_atomic_uint64 suppressed;  // acknowledgements that no client was told
+  pg_atomic_uint64 lifted;      // transactions that had asked for less than durability quorum needs
+  pg_atomic_uint64 weak;        // the same, acknowledged as they had asked (enforce_durability off)
+  pg_atomic_uint64 ended;       // sessions ended since this node accepts no writes
 };
 
 // What the postmaster found in its files at this start, before anybody connected (pg/storage.h).

@@ -73,7 +73,7 @@ std::optional<Change> Player::ChangeIn(const Act& act) {
   if (what == "count") return ChangeMember{n->address, true};
   if (what == "uncount") return ChangeMember{n->address, false};
   if (what == "remove") return RemoveMember{n->address};
-  if (what == "failover") return StartFailover{n->address};
+  if (what == "failover") return StartFailover{n->address, false};
   return std::nullopt;
 }
 

@@ -96,14 +96,15 @@ ChangeSettings Set(const std::function<void(ChangeSettings&)>& what) {
 
 INSTANTIATE_TEST_SUITE_P(
     Primarys, Changes,
-    testing::Values(Row{"activation", Activate{TimelineId{6}}, "", Inactive,
+    testing::Values(Row{"activation", Activate{TimelineId{6}, Lsn{0x77}}, "", Inactive,
                         [](const RegisterValue& v) {
                           return v.active && v.timeline == TimelineId{6} &&
-                                 v.lineage.back() == LineageEntry{TimelineId{6}, v.epoch};
+                                 v.lineage.back() ==
+                                     LineageEntry{TimelineId{6}, v.epoch, Lsn{0x77}};
                         }},
                     Row{"activation without a timeline", Activate{}, "needs a timeline", Inactive},
-                    Row{"activation twice", Activate{TimelineId{6}}, "active already", nullptr,
-                        nullptr, Verdict::kMoved},
+                    Row{"activation twice", Activate{TimelineId{6}, Lsn{0x77}}, "active already",
+                        nullptr, nullptr, Verdict::kMoved},
                     Row{"start noted", NoteStart{}, "", nullptr,
                         [](const RegisterValue& v) { return v.primary_boot == BootCount{6}; }},
                     Row{"synchronous set", ChangeSync{{Of({1}), 1}}, "", nullptr,
@@ -213,12 +214,12 @@ INSTANTIATE_TEST_SUITE_P(
                         nullptr, [](const RegisterValue& v) { return v.sync == SyncSet{}; }},
                     Row{"async too early", Set([](auto& s) { s.durability = Durability::kAsync; }),
                         "not active", Inactive, nullptr, Verdict::kMoved},
-                    Row{"failover to a standby", StartFailover{NodeId{3}}, ""},
+                    Row{"failover to a standby", StartFailover{NodeId{3}, false}, ""},
                     Row{"failover to anybody", StartFailover{}, ""},
-                    Row{"failover to the primary", StartFailover{kPrimary}, "already"},
-                    Row{"failover to a witness", StartFailover{NodeId{10}}, "witness"},
-                    Row{"failover to a member", StartFailover{NodeId{9}}, "only a voter"},
-                    Row{"failover to nobody", StartFailover{NodeId{8}}, "no such"}),
+                    Row{"failover to the primary", StartFailover{kPrimary, false}, "already"},
+                    Row{"failover to a witness", StartFailover{NodeId{10}, false}, "witness"},
+                    Row{"failover to a member", StartFailover{NodeId{9}, false}, "only a voter"},
+                    Row{"failover to nobody", StartFailover{NodeId{8}, false}, "no such"}),
     [](const auto& row) { return "r" + std::to_string(row.index); });
 
 void Observing(RegisterValue& v) {
@@ -229,27 +230,27 @@ void Observing(RegisterValue& v) {
 
 INSTANTIATE_TEST_SUITE_P(
     Observe, Changes,
-    testing::Values(Row{"begins", Set([](auto& s) { s.mode = Mode::kObserve; }), "", nullptr,
-                        [](const RegisterValue& v) {
-                          return v.sync == SyncSet{} && v.primary_boot == BootCount{};
-                        }},
-                    Row{"too early", Set([](auto& s) { s.mode = Mode::kObserve; }), "not active",
-                        Inactive, nullptr, Verdict::kMoved},
-                    Row{"ends", Set([](auto& s) { s.mode = Mode::kManual; }), "", Observing,
-                        [](const RegisterValue& v) {
-                          return v.sync == SyncSet{} && v.primary_boot == BootCount{};
-                        }},
-                    Row{"commits counted", ChangeSync{{Of({1}), 1}}, "nothing is set", Observing},
-                    Row{"failover", StartFailover{NodeId{3}}, "nobody is promoted", Observing},
-                    Row{"dropped", DropCluster{}, "", Observing,
-                        [](const RegisterValue& v) { return v.dropped; }},
-                    Row{"dropped while gated", DropCluster{}, "mode observe first"},
-                    Row{"changed once dropped", Set([](auto& s) { s.mode = Mode::kManual; }),
-                        "being dropped",
-                        [](RegisterValue& v) {
-                          Observing(v);
-                          v.dropped = true;
-                        }}),
+    testing::Values(
+        Row{"begins", Set([](auto& s) { s.mode = Mode::kObserve; }), "", nullptr,
+            [](const RegisterValue& v) {
+              return v.sync == SyncSet{} && v.primary_boot == BootCount{};
+            }},
+        Row{"too early", Set([](auto& s) { s.mode = Mode::kObserve; }), "not active", Inactive,
+            nullptr, Verdict::kMoved},
+        Row{"ends", Set([](auto& s) { s.mode = Mode::kManual; }), "", Observing,
+            [](const RegisterValue& v) {
+              return v.sync == SyncSet{} && v.primary_boot == BootCount{};
+            }},
+        Row{"commits counted", ChangeSync{{Of({1}), 1}}, "nothing is set", Observing},
+        Row{"failover", StartFailover{NodeId{3}, false}, "nobody is promoted", Observing},
+        Row{"dropped", DropCluster{}, "", Observing,
+            [](const RegisterValue& v) { return v.dropped; }},
+        Row{"dropped while gated", DropCluster{}, "mode observe first"},
+        Row{"changed once dropped", Set([](auto& s) { s.mode = Mode::kManual; }), "being dropped",
+            [](RegisterValue& v) {
+              Observing(v);
+              v.dropped = true;
+            }}),
     [](const auto& row) { return "r" + std::to_string(row.index); });
 
 TEST(Settings, AreNamedWithTheirNewValues) {

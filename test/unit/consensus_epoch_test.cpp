@@ -130,7 +130,7 @@ TEST(Activation, WaitsForLeaseSettingAndStandby) {
     EXPECT_EQ(request.has_value(), c.lease && c.setting && c.standby) << c.name;
     EXPECT_FALSE(GateOpen(node.state, node.now)) << c.name;
     if (!request) continue;
-    EXPECT_EQ(request->change, Change{Activate{TimelineId{2}}});
+    EXPECT_EQ(request->change, Change{Activate{TimelineId{2}, Lsn{}}});
     node.Hear(
         3,
         Commit{WriteOf(Activated(node.second, 2, node.state.durable.boot_count), node.ballot), 2});
@@ -176,8 +176,9 @@ TEST(Activation, LateRequestAfterRestart) {
       AnswerHeartbeat(node, 3, true);
       node.Tick();
     }
-    node.Hear(1, Request{1, second.epoch, Version{c.base}, BootCount{1}, Activate{TimelineId{2}},
-                         node.state.ballot, node.state.heartbeat_seq - c.age});
+    node.Hear(
+        1, Request{1, second.epoch, Version{c.base}, BootCount{1}, Activate{TimelineId{2}, Lsn{}},
+                   node.state.ballot, node.state.heartbeat_seq - c.age});
     EXPECT_EQ(node.value().active, c.activates) << c.name;
   }
 }

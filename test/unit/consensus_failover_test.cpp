@@ -188,8 +188,9 @@ TEST(Failover, RecountsAfterARegisterChange) {
   node.Fence();
   node.OwnPosition(End(100));
   ASSERT_EQ(node.state.failover.positions.size(), 1u);
-  node.Hear(1, Request{1, second.epoch, second.version, BootCount{1}, Activate{TimelineId{1}},
-                       node.state.ballot, node.state.heartbeat_seq});
+  node.Hear(1,
+            Request{1, second.epoch, second.version, BootCount{1}, Activate{TimelineId{1}, Lsn{}},
+                    node.state.ballot, node.state.heartbeat_seq});
   node.Hear(3, Accepted{node.state.proposal->write});
   ASSERT_TRUE(node.value().active);
   node.Hear(3, Fenced{node.state.ballot, second.version, second.epoch, End(100)});
@@ -228,7 +229,7 @@ TEST(Failover, ValidityInAnInactiveEpoch) {
   ASSERT_TRUE(node.Decided());
   EXPECT_EQ(node.value().primary, NodeId{5}) << "the target stays while nobody is ahead";
   EXPECT_EQ(node.value().basis, BasisOf(epoch.first)) << "the last active epoch stays the basis";
-  EXPECT_EQ(node.value().target_branch, (LineageEntry{TimelineId{2}, epoch.second.epoch}));
+  EXPECT_EQ(node.value().target_branch, (LineageEntry{TimelineId{2}, epoch.second.epoch, Lsn{}}));
 }
 
 // Timeline numbers are no order: what left an abandoned timeline 2 is not on the cluster's own
@@ -238,7 +239,7 @@ TEST(Failover, AbandonedBranchIsNotCounted) {
   const EpochId abandoned = epoch.second.epoch;
   const EpochId followed = samples::Epoch(3, 3, 3);
   const RegisterValue third = Activated(NextEpoch(epoch.second, 1, Ballot{4, NodeId{4}}), 2);
-  ASSERT_EQ(third.lineage.back(), (LineageEntry{TimelineId{2}, third.epoch}));
+  ASSERT_EQ(third.lineage.back(), (LineageEntry{TimelineId{2}, third.epoch, Lsn{}}));
   struct Case {
     const char* name;
     WalPosition position;

@@ -194,7 +194,7 @@ TEST(Failover, ByCallGoesToTheOneThatWasNamedIfItHoldsEverything) {
   for (const bool behind : {false, true}) {
     Coordinator node;
     AnswerHeartbeat(node, 3, true);
-    node.Hear(3, Request{8, kFirst, Version{1}, BootCount{1}, StartFailover{NodeId{3}},
+    node.Hear(3, Request{8, kFirst, Version{1}, BootCount{1}, StartFailover{NodeId{3}, false},
                          node.state.ballot, node.state.heartbeat_seq});
     EXPECT_EQ(node.Sent<Reply>(3).value().verdict, Verdict::kDone);
     node.Tick();

@@ -23,7 +23,8 @@ inline Member Node(std::uint16_t id, bool voter = true) {
           MemberKind::kData,
           voter,
           voter,
-          Incarnation{id}};
+          Incarnation{id},
+          "zone" + number};
 }
 
 // Designated, so that a field which is added and forgotten here is a warning, hence an error.
@@ -41,7 +42,8 @@ inline RegisterValue Value() {
       .timeline = TimelineId{5},
       .sync = {{NodeId{1}, NodeId{3}}, 1},
       .basis = {NodeId{1}, TimelineId{4}, SyncSet{{NodeId{2}, NodeId{3}}, 2}},
-      .lineage = {{TimelineId{4}, Epoch(1, 1, 1)}, {TimelineId{5}, Epoch(4, 3, 12)}},
+      .lineage = {{TimelineId{4}, Epoch(1, 1, 1), Lsn{0x3000000}},
+                  {TimelineId{5}, Epoch(4, 3, 12), Lsn{0x5000000}}},
       .target_branch = std::nullopt,
       .branch_from = EpochId{},
       .members = {Node(1), Node(2), Node(3), Node(9, false)},
@@ -56,6 +58,10 @@ inline RegisterValue Value() {
       .paused = true,
       .durability = Durability::kQuorum,
       .on_no_sync = OnNoSync::kDegrade,
+      .sync_copies = 2,
+      .min_sync_copies = 1,
+      .sync_zone = SyncZone::kOther,
+      .max_failover_lag_bytes = 77,
       .auto_voters = true,
       .former_clusters = {ClusterId{5}, ClusterId{6}},
   };
@@ -71,7 +77,7 @@ inline RegisterValue InactiveValue() {
   value.timeline = TimelineId{};
   value.sync = SyncSet{{NodeId{1}, NodeId{2}}, 1};
   value.basis = BasisOf(Value());
-  value.target_branch = LineageEntry{TimelineId{6}, Epoch(5, 2, 15)};
+  value.target_branch = LineageEntry{TimelineId{6}, Epoch(5, 2, 15), Lsn{0x4000000}};
   value.branch_from = Epoch(5, 3, 16);
   return value;
 }
@@ -159,7 +165,7 @@ inline std::vector<Message> Messages() {
       Fence{ballot, version, epoch, true},
       Fenced{ballot, version, epoch, Position()},
       Fenced{ballot, version, epoch, std::nullopt},
-      Request{9, epoch, version, boot, Activate{TimelineId{5}}, ballot, 55},
+      Request{9, epoch, version, boot, Activate{TimelineId{5}, Lsn{0x5000028}}, ballot, 55},
       Request{9, epoch, version, boot, NoteStart{}, ballot, 55},
       Request{9, epoch, version, boot, ChangeSync{Value().sync}, ballot, 55},
       Request{9, epoch, version, boot, ChangeVoters{{NodeId{1}, NodeId{9}}}, ballot, 55},
@@ -167,16 +173,18 @@ inline std::vector<Message> Messages() {
       Request{9, epoch, version, boot, RemoveMember{NodeId{9}}, ballot, 55},
       Request{9, epoch, version, boot,
               ChangeSettings{1000, 50, Mode::kManual, true, false, Durability::kAsync,
-                             OnNoSync::kDegrade},
+                             OnNoSync::kDegrade, 2, 1, SyncZone::kOther, 77},
               ballot, 55},
       Request{9, epoch, version, boot, ChangeSettings{}, ballot, 55},
-      Request{9, epoch, version, boot, StartFailover{NodeId{3}}, ballot, 55},
+      Request{9, epoch, version, boot, StartFailover{NodeId{3}, true}, ballot, 55},
+      Request{9, epoch, version, boot, ChangeZone{NodeId{9}, "west"}, ballot, 55},
       Reply{9, Verdict::kRefused, "no", Write()},
       Status{FullStatus()},
       Create{Write()},
       Join{Node(4), 0x6A5B4C3D2E1F0011, Incarnation{0xABCDEF}},
       Recall{5},
       Recalled{5, Incarnation{0xABCDEF}, boot, ballot, Write().write, epoch, true},
+      Feed{ballot, epoch, NodeId{3}, Lsn{0x5000028}, epoch},
   };
 }
 
