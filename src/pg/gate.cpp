@@ -4,7 +4,7 @@
 #include "pg/clock.h"
 #include "pg/faults.h"
 #include "pg/guard.h"
-#include "pg/settings.h"
+#include "pg/sessions.h"
 #include "pg/shared.h"
 
 namespace orchestra::pg {
@@ -12,7 +12,6 @@ namespace {
 
 ExecutorStart_hook_type next_executor_start = nullptr;
 ProcessUtility_hook_type next_process_utility = nullptr;
-ClientAuthentication_hook_type next_client_authentication = nullptr;
 
 // This transaction passed the gate, so that its acknowledgement must pass it too.
 bool wrote = false;
@@ -22,16 +21,7 @@ bool wrote_prepared = false;
 bool Closed() { return !faults::NoGate() && !GateIsOpen(); }
 
 // Every hook below is left by longjmp here, and holds nothing with a destructor.
-void Refuse(int level = ERROR, int code = ERRCODE_READ_ONLY_SQL_TRANSACTION) {
-  pg_atomic_fetch_add_u64(&shared->gate.refused, 1);
-  if (shared->boot.phase == static_cast<uint32>(Phase::kQuarantined))
-    ereport(level, (errcode(code), errmsg("this node is quarantined: it accepts no writes"),
-                    errdetail("%s", shared->boot.reason)));
-  ereport(level,
-          (errcode(code), errmsg("this node is fenced: it holds no lease of the primary role"),
-           errhint("Connect to the primary of the cluster; "
-                   "orchestra_status() names it.")));
-}
+void Refuse() { RefuseWhileClosed(ERROR, ERRCODE_READ_ONLY_SQL_TRANSACTION); }
 
 // The way out of SyncRepWaitForLSN: the transaction is in the WAL, so neither ERROR nor success may
 // be told. The connection ends without a word, and no WARNING either (it would flush the buffer).
@@ -120,29 +110,19 @@ void OnProcessUtility(PlannedStmt* planned, const char* query, bool read_only_tr
                             done);
 }
 
-// A session over the network is turned away like one that comes while the server starts: a client
-// with several hosts goes on to the next one. Otherwise it would stay, read-only, for ever.
-// Standbys and the coordinator's role come in, and whoever sits at the machine (the socket).
-void OnClientAuthentication(Port* port, int status) {
-  if (next_client_authentication != nullptr) next_client_authentication(port, status);
-  if (status != STATUS_OK || port->raddr.addr.ss_family == AF_UNIX) return;
-  if (am_walsender) {
-    if (shared != nullptr && pg_atomic_read_u32(&shared->gate.mute) != 0)
-      ereport(FATAL, (errcode(ERRCODE_CANNOT_CONNECT_NOW),
-                      errmsg("this node takes no part in its cluster: nobody may stream from it"),
-                      errhint("SELECT * FROM orchestra_status() on it says why.")));
-    return;
-  }
-  if (std::strcmp(port->user_name, kCoordinatorRole) == 0) return;
-  if (RecoveryInProgress() || !Closed()) return;
-  Refuse(FATAL, ERRCODE_CANNOT_CONNECT_NOW);
-}
-
 }  // namespace
 
+void RefuseWhileClosed(int level, int sqlstate) {
+  pg_atomic_fetch_add_u64(&shared->gate.refused, 1);
+  if (shared->boot.phase == static_cast<uint32>(Phase::kQuarantined))
+    ereport(level, (errcode(sqlstate), errmsg("this node is quarantined: it accepts no writes"),
+                    errdetail("%s", shared->boot.reason)));
+  ereport(level,
+          (errcode(sqlstate), errmsg("this node is fenced: it holds no lease of the primary role"),
+           HintAtPrimary()));
+}
+
 void InstallGate() {
-  next_client_authentication = ClientAuthentication_hook;
-  ClientAuthentication_hook = OnClientAuthentication;
   RegisterXactCallback(OnTransaction, nullptr);
   next_executor_start = ExecutorStart_hook;
   ExecutorStart_hook = OnExecutorStart;

@@ -2,8 +2,7 @@
 // acknowledged without a live lease. Every check reads shared memory and two clocks, no more. In
 // recovery nothing applies.
 //
-// New sessions over the network are turned away meanwhile (57P03), so that a client with several
-// hosts goes on to the next one; standbys, the coordinator's role and the socket come in.
+// Who may log in meanwhile: pg/sessions.h.
 //
 // The consensus worker opens and closes it (Performer::PublishGate); it closes by itself when a
 // clock reaches the end of the lease. A quarantined node is gated and never opens.
@@ -21,6 +20,10 @@ void SetGateAtBoot(bool gated, bool mute);
 // True on an ungated node, and on a gated one that holds a live lease at this moment. Safe in every
 // process that is attached to shared memory, signal handlers included.
 bool GateIsOpen();
+
+// Raises what a client of a closed gate is told: ERROR for a statement or a commit, FATAL for a
+// login. Counts it. No return, and no destructor runs.
+void RefuseWhileClosed(int level, int sqlstate);
 
 // Closes it, from any process of this server.
 void CloseGate();

@@ -3,6 +3,7 @@
 #include "pg/gate.h"
 #include "pg/guard.h"
 #include "pg/receiver.h"
+#include "pg/sessions.h"
 #include "pg/settings.h"
 #include "pg/shared.h"
 #include "pg/sql_extension.h"
@@ -89,6 +90,7 @@ void Install() {
   next_shmem_startup = shmem_startup_hook;
   shmem_startup_hook = StartShared;
   InstallGate();
+  InstallSessions();
   InstallReceiver();
   InstallSyncSetting();
   InstallExtensionHooks();
