@@ -14,14 +14,33 @@ use Orchestra::Wait qw(wait_for);
 
 my %running;    # pid => 1
 
-# pace_us: from one commit to the next. patience_ms: with one that is not answered.
+# What a writer in mode procedure calls, for a table with the column id.
+sub procedure_sql
+{
+	my ($table) = @_;
+	return <<"END";
+CREATE PROCEDURE ${table}_batch(first bigint, step bigint, count int, INOUT port text DEFAULT NULL)
+LANGUAGE plpgsql AS \$\$
+BEGIN
+	FOR i IN 0 .. count - 1 LOOP
+		INSERT INTO $table (id) VALUES (first + i * step);
+		COMMIT;
+	END LOOP;
+	port := current_setting('port');
+END \$\$;
+END
+}
+
+# mode: plain, two_phase or procedure (test/tools/writer.cpp). pace_us: from one turn to the next.
+# patience_ms: with one that is not answered.
 sub new
 {
 	my ($class, %self) = @_;
-	my $self = bless { pace_us => 2000, patience_ms => 1000, table => 'writes', %self }, $class;
+	my $self = bless { pace_us => 2000, patience_ms => 1000, table => 'writes', mode => 'plain',
+		%self }, $class;
 	$self->{file} = "$self->{dir}/$self->{name}.writes";
 	my $program = ($ENV{ORCHESTRA_TOP} // '.') . '/build/tools/writer';
-	my @command = ($program, @$self{qw(conninfo table first_id step pace_us patience_ms file)});
+	my @command = ($program, @$self{qw(conninfo table first_id step pace_us patience_ms file mode)});
 	$self->{pid} = fork // croak "fork: $!";
 	if (!$self->{pid})
 	{
@@ -34,7 +53,8 @@ sub new
 	return $self;
 }
 
-# Reads on in its file: acknowledged = [time, id, port], failed = [time, text], in order.
+# Reads on in its file: acknowledged and prepared = [time, id, port, asked at], failed =
+# [time, text], in order.
 sub _read
 {
 	my ($self) = @_;
@@ -47,12 +67,14 @@ sub _read
 		my ($kind, $time, $rest) = $line =~ /^(\w) (\d+) (.*)$/ or croak "$self->{file}: $line";
 		my $at = $time / 1e9;
 		push @{ $self->{acknowledged} }, [ $at, split ' ', $rest ] if $kind eq 'A';
+		push @{ $self->{prepared} }, [ $at, split ' ', $rest ] if $kind eq 'P';
 		push @{ $self->{failed} }, [ $at, $rest ] if $kind =~ /[UX]/;
 	}
 	return;
 }
 
 sub acknowledged { my ($self) = @_; $self->_read; return @{ $self->{acknowledged} // [] } }
+sub prepared { my ($self) = @_; $self->_read; return @{ $self->{prepared} // [] } }
 sub failed { my ($self) = @_; $self->_read; return @{ $self->{failed} // [] } }
 
 # Acknowledgements of commits that were asked for after `after`.
@@ -91,19 +113,30 @@ sub end_all
 	return;
 }
 
+# What it was told by the server at $port after $since: of commits, and of what was prepared.
+sub told_by
+{
+	my ($self, $port, $since) = @_;
+	return grep { $_->[2] == $port && $_->[0] > $since } $self->acknowledged, $self->prepared;
+}
+
 # What became of the acknowledged commits, judged on the final primary. $fault: when it happened.
 #   before, after   acknowledged before the fault, asked for and acknowledged after it
-#   lost            acknowledged ids that the primary does not have
-#   pause           seconds from the fault to the first commit asked for after it... acknowledged
+#   lost            acknowledged ids that the primary does not have; of those that were only
+#                   prepared, which it neither has nor could still commit
+#   first_after     see there
 #   problem         '' when nothing is lost and there was enough to lose; else why it proves nothing
+# Its transactions that are still prepared are committed then.
 sub verdict
 {
 	my ($self, $primary, $fault, %chosen) = @_;
 	my @all = $self->acknowledged;
 	my @after = grep { $_->[0] > $fault } @all;
-	my %there = map { $_ => 1 } split /\n/,
-	  $primary->safe_psql('postgres', "SELECT id FROM $self->{table}");
+	my %open = $self->_prepared_on($primary);    # before the ids: it may just be committed
+	my %there = $self->_ids_on($primary);
 	my @lost = grep { !$there{$_} } map { $_->[1] } @all;
+	push @lost, grep { !$there{$_} && !$open{$_} } map { $_->[1] } $self->prepared;
+	push @lost, $self->_commit_prepared($primary, keys %open);
 	my ($before, $after) = (@all - @after, scalar @after);
 	my ($least_before, $least_after) = ($chosen{before} // 1000, $chosen{after} // 500);
 	my $problem =
@@ -113,6 +146,37 @@ sub verdict
 	  :                         '';
 	return { before => $before, after => $after, lost => scalar @lost, problem => $problem,
 		first_after => $self->first_after($fault) };
+}
+
+sub _ids_on
+{
+	my ($self, $primary) = @_;
+	return map { $_ => 1 } split /\n/,
+	  $primary->safe_psql('postgres', "SELECT id FROM $self->{table}");
+}
+
+# Ids of its transactions that wait there for COMMIT PREPARED.
+sub _prepared_on
+{
+	my ($self, $primary) = @_;
+	return unless $self->{mode} eq 'two_phase';
+	my ($table, $first, $step) = @$self{qw(table first_id step)};
+	return map { $_ => 1 } grep { $_ >= $first && ($_ - $first) % $step == 0 }
+	  map { /^\Q$table\E:(\d+)$/ ? $1 : () } split /\n/,
+	  $primary->safe_psql('postgres', 'SELECT gid FROM pg_prepared_xacts');
+}
+
+# Commits them all, and returns those of @ids that are not there afterwards.
+sub _commit_prepared
+{
+	my ($self, $primary, @ids) = @_;
+	return unless @ids;
+	wait_for("nothing of $self->{name} is left prepared", sub {
+		my %open = $self->_prepared_on($primary);
+		$primary->psql('postgres', "COMMIT PREPARED '$self->{table}:$_'") for keys %open;
+		!%open });
+	my %there = $self->_ids_on($primary);
+	return grep { !$there{$_} } @ids;
 }
 
 # Seconds from the fault until a commit that was asked for after it is acknowledged.
