@@ -117,7 +117,8 @@ void ConsensusWorker::ObserveNode() {
   const RegisterValue* value = CommittedValue(state_);
   if (value)
     for (const Member& member : value->members) names.emplace_back(member.name, member.id);
-  LocalView view = Observe(names);
+  const bool lineage = value && !value->lineage.empty();
+  LocalView view = Observe(names, lineage ? value->lineage.back().timeline : TimelineId{});
   NodeStatus& status = view.status;
   if (stopping_) status.db = DbState::kStopping;
   const Duties duties = DutiesOf(state_, now_, policy_);

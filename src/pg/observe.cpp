@@ -6,6 +6,7 @@
 #include "pg/receiver.h"
 #include "pg/senders.h"
 #include "pg/sync_setting.h"
+#include "pg/wal_files.h"
 
 namespace orchestra::pg {
 namespace {
@@ -49,6 +50,21 @@ void ObserveStandby(NodeStatus* status) {
   if (receiving != 0) status->timeline = TimelineId{received > replayed ? receiving : replaying};
 }
 
+// Its history file never changes, and is there before the timeline is.
+Lsn TimelineBegin(TimelineId timeline, TimelineId lineage_end) {
+  static TimelineId known;
+  static std::vector<TimelineEnd> history;
+  if (known != timeline) {
+    auto read = ReadHistory(timeline.value);
+    if (!read) return Lsn{};
+    history = *std::move(read);
+    known = timeline;
+  }
+  for (const TimelineEnd& ancestor : history)
+    if (ancestor.timeline == lineage_end) return ancestor.end;
+  return history.empty() ? Lsn{} : history.back().end;
+}
+
 }  // namespace
 
 DbState ObserveDbState() {
@@ -66,7 +82,7 @@ DbState ObserveDbState() {
   }
 }
 
-LocalView Observe(const MemberNames& members) {
+LocalView Observe(const MemberNames& members, TimelineId lineage_end) {
   LocalView view;
   // Before the timeline is looked at, so that it is that of all this node received.
   view.receiver_quiet = ReceiverQuiet();
@@ -80,6 +96,7 @@ LocalView Observe(const MemberNames& members) {
     status.accepting_connections = true;
     status.flush_lsn = Lsn{compat::FlushedLsn()};
     status.timeline = TimelineId{compat::InsertTimeline()};
+    view.timeline_begin = TimelineBegin(status.timeline, lineage_end);
     view.standby_flushed = StandbysFlushed(members);
     view.sync_effective = EffectiveSync();
     // After that: what was inserted under an older setting ends before this position.

@@ -17,7 +17,9 @@ using MemberNames = std::vector<std::pair<std::string, NodeId>>;
 DbState ObserveDbState();
 
 // Fills in all that can be read here. Left for the caller: kStopping (its own SIGTERM), gate_open,
-// quarantined, upstream, lease_left_ms, version, problem.
-LocalView Observe(const MemberNames& members);
+// quarantined, upstream, lease_left_ms, version, problem. `lineage_end`: newest timeline of the
+// register's lineage; the primary's timeline begins where that one ends, also when an abandoned one
+// lies between them.
+LocalView Observe(const MemberNames& members, TimelineId lineage_end);
 
 }  // namespace orchestra::pg
