@@ -16,17 +16,6 @@ using Clock = std::chrono::steady_clock;
 constexpr Clock::duration kFlushPatience = std::chrono::seconds(2);
 constexpr XLogRecPtr kMaxStepBack = 64 * 1024 * 1024;
 
-uint64 SegmentSize() { return static_cast<uint64>(wal_segment_size); }
-
-uint32 HeaderSize(XLogRecPtr page) {
-  return page % SegmentSize() == 0 ? SizeOfXLogLongPHD : SizeOfXLogShortPHD;
-}
-
-// Where a record that follows `end` starts: behind the header if a page begins there.
-XLogRecPtr RecordStart(XLogRecPtr end) {
-  return end % XLOG_BLCKSZ == 0 ? end + HeaderSize(end) : end;
-}
-
 // The opposite: nothing but a page header lies before `start`.
 XLogRecPtr RecordEnd(XLogRecPtr start) {
   const XLogRecPtr page = start - start % XLOG_BLCKSZ;
@@ -45,14 +34,6 @@ XLogRecPtr Advance(XLogRecPtr start, uint64 length) {
 }
 
 // ---------------------------------------------------------------- reading one line
-
-int ReadPageForReader(XLogReaderState* reader, XLogRecPtr page, int, XLogRecPtr, char* buffer) {
-  auto* files = static_cast<WalFiles*>(reader->private_data);
-  if (!files->ReadPage(page, buffer)) return -1;
-  reader->seg.ws_segno = page / SegmentSize();
-  reader->seg.ws_tli = files->span().timeline;
-  return XLOG_BLCKSZ;
-}
 
 // Where to begin, and what proves that the records read are those that were written: the segment
 // may be a recycled one, full of old records that look valid.
@@ -125,11 +106,7 @@ class LineReader {
 };
 
 void LineReader::Begin(uint64 system_identifier) {
-  XLogReaderRoutine routine{};
-  routine.page_read = ReadPageForReader;
-  reader_ = XLogReaderAllocate(wal_segment_size, nullptr, &routine, &files_);
-  if (reader_ == nullptr) ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-  reader_->system_identifier = system_identifier;
+  reader_ = ReaderOf(&files_, system_identifier);
   XLogBeginRead(reader_, RecordStart(FindStart()));
 }
 

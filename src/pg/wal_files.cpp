@@ -22,7 +22,25 @@ std::optional<std::string> ReadSmallFile(const char* path) {
   return text;
 }
 
+int ReadPageForReader(XLogReaderState* reader, XLogRecPtr page, int, XLogRecPtr, char* buffer) {
+  auto* files = static_cast<WalFiles*>(reader->private_data);
+  if (!files->ReadPage(page, buffer)) return -1;
+  reader->seg.ws_segno = page / SegmentSize();
+  reader->seg.ws_tli = files->span().timeline;
+  return XLOG_BLCKSZ;
+}
+
 }  // namespace
+
+uint64 SegmentSize() { return static_cast<uint64>(wal_segment_size); }
+
+uint32 HeaderSize(XLogRecPtr page) {
+  return page % SegmentSize() == 0 ? SizeOfXLogLongPHD : SizeOfXLogShortPHD;
+}
+
+XLogRecPtr RecordStart(XLogRecPtr end) {
+  return end % XLOG_BLCKSZ == 0 ? end + HeaderSize(end) : end;
+}
 
 std::optional<std::vector<TimelineEnd>> ReadHistory(TimeLineID timeline) {
   std::vector<TimelineEnd> history;
@@ -81,7 +99,7 @@ void WalFiles::Close() noexcept {
 bool WalFiles::Open(XLogSegNo segment) noexcept {
   if (fd_ >= 0 && segment_ == segment) return true;
   Close();
-  const uint64 size = static_cast<uint64>(wal_segment_size);
+  const uint64 size = SegmentSize();
   for (std::size_t i = 0; i < line_.size(); i++) {
     const WalSpan& span = line_[i];
     if (segment < span.begin / size) continue;
@@ -99,15 +117,24 @@ bool WalFiles::Open(XLogSegNo segment) noexcept {
 }
 
 bool WalFiles::ReadPage(XLogRecPtr position, char* page) noexcept {
-  const uint64 size = static_cast<uint64>(wal_segment_size);
+  const uint64 size = SegmentSize();
   if (!Open(position / size)) return false;
   const uint64 offset = position % size / XLOG_BLCKSZ * XLOG_BLCKSZ;
   return ::pread(fd_, page, XLOG_BLCKSZ, static_cast<off_t>(offset)) == XLOG_BLCKSZ;
 }
 
 bool WalFiles::Sync(XLogRecPtr end) noexcept {
-  if (end == 0 || !Open((end - 1) / static_cast<uint64>(wal_segment_size))) return true;
+  if (end == 0 || !Open((end - 1) / SegmentSize())) return true;
   return pg_fsync(fd_) == 0;
+}
+
+XLogReaderState* ReaderOf(WalFiles* files, uint64 system_identifier) {
+  XLogReaderRoutine routine{};
+  routine.page_read = ReadPageForReader;
+  XLogReaderState* reader = XLogReaderAllocate(wal_segment_size, nullptr, &routine, files);
+  if (reader == nullptr) ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+  reader->system_identifier = system_identifier;
+  return reader;
 }
 
 }  // namespace orchestra::pg

@@ -10,6 +10,11 @@
 
 namespace orchestra::pg {
 
+uint64 SegmentSize();
+uint32 HeaderSize(XLogRecPtr page);
+// Where a record that follows `end` starts: behind the header if a page begins there.
+XLogRecPtr RecordStart(XLogRecPtr end);
+
 // Part of a timeline's line: WAL in [begin, end) is of `timeline`.
 struct WalSpan {
   TimeLineID timeline;
@@ -49,5 +54,9 @@ class WalFiles {
   XLogSegNo segment_ = 0;
   int fd_ = -1;
 };
+
+// Reads records of them. Raises an ERROR when out of memory; lives in the current memory context,
+// and no longer than `files`.
+XLogReaderState* ReaderOf(WalFiles* files, uint64 system_identifier);
 
 }  // namespace orchestra::pg
