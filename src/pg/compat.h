@@ -26,6 +26,20 @@ inline void ReserveSettingsPrefix(const char* prefix) {
 #endif
 }
 
+// The server's own record of a setting of type string; null: it has none of this name.
+inline config_string* FindStringSetting(const char* name) {
+  config_generic* found = nullptr;
+#if PG_VERSION_NUM >= 160000
+  found = find_option(name, false, true, LOG);
+#else
+  config_generic** all = get_guc_variables();
+  for (int i = 0; i < GetNumConfigOptions() && found == nullptr; i++)
+    if (strcmp(all[i]->name, name) == 0) found = all[i];
+#endif
+  if (found == nullptr || found->vartype != PGC_STRING) return nullptr;
+  return reinterpret_cast<config_string*>(found);
+}
+
 // A wait set that lives as long as its process.
 inline WaitEventSet* NewWaitSet(int events) {
 #if PG_VERSION_NUM >= 170000
@@ -75,6 +89,20 @@ inline void CreatePhysicalSlot(const char* name) {
   ReplicationSlotCreate(name, false, RS_PERSISTENT, false, false, false);
 #else
   ReplicationSlotCreate(name, false, RS_PERSISTENT, false);
+#endif
+}
+
+// Of a process that has a database: whether a client is at its other end, and neither a background
+// worker's work. (Autovacuum's are told apart by a flag.)
+inline bool RunsForClient(const volatile PGPROC& proc) {
+#if PG_VERSION_NUM >= 180000
+  if (proc.isRegularBackend) return true;
+  const int pid = proc.pid;
+  for (int i = 0; i < max_wal_senders; i++)
+    if (static_cast<const volatile WalSnd&>(WalSndCtl->walsnds[i]).pid == pid) return true;
+  return false;
+#else
+  return !proc.isBackgroundWorker;
 #endif
 }
 

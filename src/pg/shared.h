@@ -28,6 +28,14 @@ struct SharedGate {
   pg_atomic_uint64 ended;       // sessions ended since this node accepts no writes
 };
 
+// Sessions at a closed gate (src/pg/sessions.cpp).
+inline constexpr uint32 kExemptSessions = 256;
+struct SharedSessions {
+  pg_atomic_uint32 exempt[kExemptSessions];  // pids of those that may stay; 0: free
+  pg_atomic_uint32 opened;                   // 1: the gate was open since it applies to this server
+  pg_atomic_uint32 ending;                   // 1: all others are being ended
+};
+
 // What the postmaster found in its files at this start, before anybody connected (pg/storage.h).
 // Written once, before any child exists. A phase that changes later is in the board.
 struct SharedBoot {
@@ -46,8 +54,16 @@ struct SharedReceiver {
   pg_atomic_uint32 target_generation;  // odd while being written
   char target_host[256];               // empty: as primary_conninfo says
   uint32 target_port;
+  uint64 target_upto;  // no WAL beyond is taken; 0: all
   char error[256];  // last connect error, written by the receiver
   Latch* listener;  // whom a receiver wakes when it parks: the consensus worker
+};
+
+// restore_command of the startup process (src/pg/archive.cpp).
+struct SharedArchive {
+  pg_atomic_uint32 closed;      // 1: it shall find nothing
+  pg_atomic_uint32 configured;  // 1: the configuration has a command
+  pg_atomic_uint32 used;        // 1: the startup process has loaded a command
 };
 
 // Seqlock-published image of core/board.h's Board.
@@ -117,8 +133,10 @@ struct SharedMonitor {
 
 struct Shared {
   SharedGate gate;
+  SharedSessions sessions;
   SharedBoot boot;
   SharedReceiver receiver;
+  SharedArchive archive;
   SharedGenerations generations;
   SharedWorkers workers;
   SharedCommand command;
