@@ -29,6 +29,8 @@ std::optional<WalEndRead> Performer::Perform(const Duties& duties, const LocalVi
                                              const Neighbours& neighbours, Instant now) {
   busy_ = false;
   problem_.clear();
+  PublishPrimary(neighbours.other_primary);
+  sessions_.Turn(view.status.db == DbState::kPrimary, !neighbours.other_primary.empty(), now);
   if (!duties.managed && duties.phase != Phase::kQuarantined) {
     Unmanaged(duties, view, neighbours, now);
     return std::nullopt;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/backend.h"
+#include "pg/sessions.h"
 #include "pg/settings_restorer.h"
 #include "pg/wal_end.h"
 
@@ -15,6 +16,7 @@ namespace orchestra::pg {
 struct Neighbours {
   std::vector<std::string> slots;  // that the other members' standbys use
   std::optional<Address> primary;  // where the primary's server is reached
+  std::string other_primary;       // "n2, at 10.0.0.2:5432"; empty: not known, or this node
 };
 
 class Performer {
@@ -46,6 +48,7 @@ class Performer {
                  const std::vector<std::string>& slots);
   std::optional<WalEndRead> Scan(const Duties& duties, const LocalView& view);
 
+  SessionEnder sessions_;
   SettingsRestorer restorer_;
   WalEndReader reader_;
   std::optional<std::uint64_t> scanning_;
