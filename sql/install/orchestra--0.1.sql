@@ -54,7 +54,8 @@ CREATE TABLE orchestra_change (
     detail      text NOT NULL,
     next        text
 );
-COMMENT ON TABLE orchestra_change IS 'changes of the register that operators asked for';
+COMMENT ON TABLE orchestra_change IS
+    'changes of the register that operators asked for, and of what orchestra sets in PostgreSQL';
 
 SELECT pg_catalog.pg_extension_config_dump('orchestra_change', '');
 SELECT pg_catalog.pg_extension_config_dump('orchestra_detection', '');
@@ -85,11 +86,12 @@ COMMENT ON FUNCTION orchestra_set_voters(text[], interval) IS
 CREATE FUNCTION orchestra_set_node(
     name           text,
     sync_candidate boolean DEFAULT NULL,
+    zone           text DEFAULT NULL,
     wait           interval DEFAULT '30 s'
 ) RETURNS text
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION orchestra_set_node(text, boolean, interval) IS
-    'whether commits may be counted on a member';
+COMMENT ON FUNCTION orchestra_set_node(text, boolean, text, interval) IS
+    'whether commits may be counted on a member, and in which zone it is';
 
 CREATE FUNCTION orchestra_remove_node(name text, wait interval DEFAULT '30 s') RETURNS text
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
@@ -104,7 +106,7 @@ CREATE FUNCTION orchestra_failover(
 ) RETURNS text
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION orchestra_failover(text, boolean, text, interval) IS
-    'makes another node the primary; with accept_data_loss, without the lost majority of voters';
+    'makes another node the primary; with accept_data_loss, also where commits may be lost';
 
 CREATE FUNCTION orchestra_set_mode(mode text, wait interval DEFAULT '30 s') RETURNS text
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
@@ -159,7 +161,8 @@ CREATE FUNCTION orchestra_status(
     OUT address        text,
     OUT seen_ago_ms    bigint,
     OUT source         text,
-    OUT problem        text
+    OUT problem        text,
+    OUT zone           text
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED ROWS 5;
 COMMENT ON FUNCTION orchestra_status() IS 'one row a node, as this node knows it';
@@ -187,7 +190,11 @@ CREATE FUNCTION orchestra_cluster(
     OUT auto_voters      boolean,
     OUT drift_permille   integer,
     OUT former_clusters  integer,
-    OUT dropped          boolean
+    OUT dropped          boolean,
+    OUT sync_copies      integer,
+    OUT min_sync_copies  integer,
+    OUT sync_zone        text,
+    OUT max_failover_lag_bytes bigint
 ) RETURNS SETOF record
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED ROWS 1;
 COMMENT ON FUNCTION orchestra_cluster() IS 'the committed register, as this node knows it';
@@ -257,6 +264,14 @@ BEGIN ATOMIC
                 'When a commit is acknowledged.'),
                ('on_no_sync', c.on_no_sync, 'orchestra_set()',
                 'What becomes of commits that no standby is left for: refuse or degrade.'),
+               ('sync_copies', c.sync_copies::text, 'orchestra_set()',
+                'Standbys that confirm a commit before it is acknowledged.'),
+               ('min_sync_copies', c.min_sync_copies::text, 'orchestra_set()',
+                'With fewer standbys in the synchronous set, on_no_sync decides.'),
+               ('sync_zone', c.sync_zone, 'orchestra_set()',
+                'Who is counted for commits: any standby, or only one of another zone.'),
+               ('max_failover_lag_bytes', c.max_failover_lag_bytes::text, 'orchestra_set()',
+                'In durability async: what a failover by itself may lose at most.'),
                ('auto_voters', CASE WHEN c.auto_voters THEN 'on' ELSE 'off' END, 'orchestra_set()',
                 'Members that are caught up get a vote by themselves.'),
                ('lease_ttl_ms', c.lease_ttl_ms::text, 'orchestra_set()',
@@ -425,7 +440,7 @@ BEGIN ATOMIC
     INSERT INTO orchestra_change
     SELECT orchestra_record.key, orchestra_record.at, orchestra_record.coordinator,
            orchestra_record.epoch, orchestra_record.detail, orchestra_record.next
-     WHERE orchestra_record.kind = 'register_changed'
+     WHERE orchestra_record.kind IN ('register_changed', 'setting_repaired')
         ON CONFLICT DO NOTHING;
     INSERT INTO orchestra_recovery (recovery, coordinator, epoch, failed_node, started_at)
     SELECT orchestra_record.recovery, orchestra_record.coordinator, orchestra_record.epoch,

@@ -106,6 +106,7 @@ void CopyStatus(const NodeStatus& status, NodeRow& row) {
 
 void CopyMembership(const Board& board, const BoardNode& node, NodeRow& row) {
   row.voter = node.member.voter;
+  row.zone = Known(node.member.zone);
   row.coordinator = board.coordinator == node.member.id;
   if (!IsPrimary(board, node)) {
     row.sync_state = board.value->sync.Has(node.member.id) ? "quorum" : "async";

@@ -35,6 +35,7 @@ struct NodeRow {
   std::optional<std::int64_t> seen_ago_ms;  // empty: never heard
   bool self = false;
   std::optional<std::string> problem;
+  std::optional<std::string> zone;  // of a member; empty: not said
 };
 
 // Ordered as the board is. `now` is CLOCK_MONOTONIC_RAW.

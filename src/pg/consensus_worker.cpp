@@ -7,6 +7,7 @@
 #include "pg/observe.h"
 #include "pg/shared.h"
 #include "pg/storage.h"
+#include "pg/sync_setting.h"
 #include "pg/version.h"
 #include "pg/worker.h"
 
@@ -94,11 +95,21 @@ Micros ConsensusWorker::Turn() {
   const auto read =
       performer_.Perform(DutiesOf(state_, now_, policy_), state_.view, LookAround(), now_);
   if (read && !Apply(*read)) performer_.ScanAgain();
+  TellRepaired();
   if (std::exchange(leave_, false)) Leave();
   Publish();
   Micros wait = performer_.busy() ? kBusyWait : timers.tick - Since(now_, ticked_at_);
   if (net_) wait = std::min(wait, net_->NextTimeout(now_.monotonic_raw));
   return std::max(wait, Micros{1000});
+}
+
+void ConsensusWorker::TellRepaired() {
+  const std::string what = TakeRepaired();
+  const RegisterValue* value = CommittedValue(state_);
+  if (what.empty() || !value) return;
+  notes_.Add({NoteKind::kSettingRepaired, value->epoch, Self(state_),
+              what + " on " + settings_.node_name, "it is as the register says again", ""},
+             value, settings_.node_name, now_.monotonic_raw);
 }
 
 Neighbours ConsensusWorker::LookAround() const {

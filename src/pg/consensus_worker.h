@@ -46,6 +46,7 @@ class ConsensusWorker {
   // consensus_worker.cpp: a turn. False: the event was lost, as it could not be made durable.
   bool Apply(const Event& event);
   void ObserveNode();
+  void TellRepaired();
   Neighbours LookAround() const;
 
   // consensus_commands.cpp: what sessions ask for. Each returns what came of it, once known.

@@ -1,7 +1,9 @@
 // What the server loads: _PG_init, and what must be known before anybody connects.
 #include "core/durable.h"
+#include "core/preflight.h"
 #include "pg/gate.h"
 #include "pg/guard.h"
+#include "pg/owned_settings.h"
 #include "pg/receiver.h"
 #include "pg/sessions.h"
 #include "pg/settings.h"
@@ -85,6 +87,21 @@ void RegisterWorkers() {
   RegisterWorker("orchestra monitor", "orchestra_monitor_main", BgWorkerStart_ConsistentState);
 }
 
+// Of the server that runs, which may be another one than this library was built for.
+void RefuseOldRelease() {
+  const int needed = NeededRelease(std::atoi(GetConfigOption("server_version_num", false, false)));
+  if (needed == 0) return;
+  const int major = needed / 10000, minor = needed % 10000;
+  ereport(FATAL, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                  errmsg("orchestra needs PostgreSQL %d.%d or later: this server is %s", major,
+                         minor, GetConfigOption("server_version", false, false)),
+                  errdetail("Right after its start an older release does not let commits wait for "
+                            "synchronous standbys, so that one which no other node has could be "
+                            "acknowledged."),
+                  errhint("Install release %d.%d or a later one, or set orchestra.enabled = off.",
+                          major, minor)));
+}
+
 void Install() {
   compat::RequestSharedMemory(RequestShared, &next_shmem_request);
   next_shmem_startup = shmem_startup_hook;
@@ -94,6 +111,7 @@ void Install() {
   InstallReceiver();
   InstallSyncSetting();
   InstallExtensionHooks();
+  InstallOwnedSettings();
   RegisterWorkers();
 }
 
@@ -112,6 +130,7 @@ void _PG_init() {
                       errhint("Set orchestra.enabled = on and restart the server.")));
     return;
   }
+  RefuseOldRelease();
   Install();
   compat::ReserveSettingsPrefix("orchestra");
 }

@@ -20,7 +20,7 @@ std::string TimeText(std::int64_t unix_us) {
 
 bool IsWorthRecording(const Note& note) {
   return note.kind == NoteKind::kDetected || note.kind == NoteKind::kRegisterChanged ||
-         !note.recovery.empty();
+         note.kind == NoteKind::kSettingRepaired || !note.recovery.empty();
 }
 
 }  // namespace

@@ -2,11 +2,14 @@
 // may is a matter of EXECUTE.
 #include "core/forming.h"
 #include "pg/guard.h"
+#include "pg/settings.h"
 #include "pg/sql_common.h"
-#include "pg/sql_forced.h"
+#include "pg/sql_failover.h"
 
 namespace orchestra::pg {
 namespace {
+
+constexpr char kNotKnown[] = "the change is committed and not known here yet";
 
 std::string Listed(const RegisterValue& value, bool (*wanted)(const Member&)) {
   std::string text;
@@ -48,17 +51,7 @@ std::string SetVoters(FunctionCallInfo call) {
   return "voters are " + Voters(value) + " for good";
 }
 
-std::string SetNode(FunctionCallInfo call) {
-  RefuseNull(call, 0, "name");
-  RefuseNull(call, 2, "wait");
-  const std::string name = TextArgument(call, 0);
-  const Micros deadline = RawNow() + WaitArgument(call, 2);
-  const NodeId node = FindNode(ConfiguredBoard(), name);
-  if (call->args[1].isnull) {
-    throw Fail(ERRCODE_INVALID_PARAMETER_VALUE, "nothing to set", "",
-               "Name what shall change: sync_candidate => true or false.");
-  }
-  const bool candidate = DatumGetBool(call->args[1].value);
+std::string SetCandidate(NodeId node, const std::string& name, bool candidate, Micros deadline) {
   Perform({deadline, ChangeRequest{ChangeMember{node, candidate}}}, name + " stays as it is: ");
   WaitForRegister(
       deadline,
@@ -66,8 +59,39 @@ std::string SetNode(FunctionCallInfo call) {
         const Member* member = FindMember(*now.value, node);
         return member && member->sync_candidate == candidate;
       },
-      "the change is committed and not known here yet");
+      kNotKnown);
   return name + (candidate ? " may be counted for commits" : " is not counted for commits");
+}
+
+std::string SetZone(NodeId node, const std::string& name, const std::string& zone,
+                    Micros deadline) {
+  Perform({deadline, ChangeRequest{ChangeZone{node, zone}}}, name + " stays as it is: ");
+  WaitForRegister(
+      deadline,
+      [&](const Board& now) {
+        const Member* member = FindMember(*now.value, node);
+        return member && member->zone == zone;
+      },
+      kNotKnown);
+  return zone.empty() ? name + " is in no zone" : name + " is in zone " + zone;
+}
+
+std::string SetNode(FunctionCallInfo call) {
+  RefuseNull(call, 0, "name");
+  RefuseNull(call, 3, "wait");
+  const std::string name = TextArgument(call, 0);
+  const std::optional<std::string> zone = OptionalText(call, 2);
+  const Micros deadline = RawNow() + WaitArgument(call, 3);
+  const NodeId node = FindNode(ConfiguredBoard(), name);
+  if (const std::string wrong = zone ? WrongName(zone->c_str()) : ""; !wrong.empty())
+    throw Fail(ERRCODE_INVALID_PARAMETER_VALUE, "\"" + *zone + "\" cannot be a zone", wrong);
+  std::string text;
+  if (!call->args[1].isnull)
+    text = SetCandidate(node, name, DatumGetBool(call->args[1].value), deadline);
+  if (zone) text += (text.empty() ? "" : "; ") + SetZone(node, name, *zone, deadline);
+  if (!text.empty()) return text;
+  throw Fail(ERRCODE_INVALID_PARAMETER_VALUE, "nothing to set", "",
+             "Name what shall change: sync_candidate => true or false, zone => 'name'.");
 }
 
 std::string RemoveNode(FunctionCallInfo call) {
@@ -88,35 +112,18 @@ std::string RemoveNode(FunctionCallInfo call) {
 
 // ---------------------------------------------------------------- failover by call
 
-std::string StartedFailover(const std::optional<std::string>& target, Micros deadline) {
-  const Board before = ConfiguredBoard();
-  StartFailover change;
-  if (target) change.target = FindNode(before, *target);
-  Perform({deadline, ChangeRequest{change}}, "no failover: ");
-  const EpochId ended = before.value->epoch;
-  const RegisterValue value = WaitForRegister(
-      deadline, [&](const Board& now) { return now.value->epoch > ended && now.value->active; },
-      "the failover is under way: no new epoch is active yet");
-  const std::string text =
-      NameOf(value, value.primary) + " is the primary of epoch " + ToText(value.epoch);
-  if (target && value.primary != change.target)
-    throw Fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, *target + " did not become the primary",
-               text + ".", "orchestra_recovery_steps() says why.");
-  return text;
-}
-
 std::string Failover(FunctionCallInfo call) {
   RefuseNull(call, 1, "accept_data_loss");
   RefuseNull(call, 3, "wait");
   const std::optional<std::string> target = OptionalText(call, 0);
   const std::optional<std::string> confirm = OptionalText(call, 2);
   const Micros deadline = RawNow() + WaitArgument(call, 3);
-  if (DatumGetBool(call->args[1].value)) return ForcedFailover(target, confirm, deadline);
+  if (DatumGetBool(call->args[1].value)) return LossyFailover(target, confirm, deadline);
   if (confirm) {
     throw Fail(ERRCODE_INVALID_PARAMETER_VALUE, "nothing is to be confirmed", "",
                "confirm belongs to accept_data_loss => true.");
   }
-  return StartedFailover(target, deadline);
+  return FailoverByCall(target, deadline);
 }
 
 // ---------------------------------------------------------------- identity

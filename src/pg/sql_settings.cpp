@@ -15,6 +15,8 @@ constexpr int kNotNow = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 constexpr std::int64_t kShortestLeaseMs = 300;
 constexpr std::int64_t kLongestLeaseMs = 60'000;
 constexpr std::int64_t kMostDrift = 250;
+constexpr std::int64_t kMostCopies = kMaxMembers - 1;
+constexpr double kMostLag = 9007199254740992.0;  // what a double tells to the byte
 constexpr char kNotKnown[] = "the change is committed and not known here yet";
 
 Fail Wrong(const std::string& what, const std::string& hint) {
@@ -38,38 +40,83 @@ std::int64_t NumberOf(const std::string& name, const std::string& text) {
               "Write it in digits, without a unit.");
 }
 
-void SetLease(const std::string& text, ChangeSettings* change) {
+// Each returns the value as `get` will show it.
+std::string SetLease(const std::string& text, ChangeSettings* change) {
   change->lease_ttl_ms = LeaseArgument(NumberOf("lease_ttl_ms", text));
+  return text;
 }
 
-void SetDrift(const std::string& text, ChangeSettings* change) {
+std::string SetDrift(const std::string& text, ChangeSettings* change) {
   const std::int64_t drift = NumberOf("drift_permille", text);
   if (drift > kMostDrift)
     throw Wrong("drift_permille " + text + " is out of range",
                 "It is the clock drift that leases allow for: 0 to 250 thousandths.");
   change->drift_permille = static_cast<std::uint32_t>(drift);
+  return text;
 }
 
-void SetOnNoSync(const std::string& text, ChangeSettings* change) {
+std::string SetOnNoSync(const std::string& text, ChangeSettings* change) {
   change->on_no_sync = ChoiceOf<OnNoSync>(text);
   if (!change->on_no_sync)
     throw Wrong("on_no_sync " + Quoted(text) + " is unknown", "Use \"refuse\" or \"degrade\".");
+  return text;
 }
 
-void SetAutoVoters(const std::string& text, ChangeSettings* change) {
+std::uint32_t CopiesOf(const std::string& name, const std::string& text) {
+  const std::int64_t copies = NumberOf(name, text);
+  if (copies >= 1 && copies <= kMostCopies) return static_cast<std::uint32_t>(copies);
+  throw Wrong(name + " " + text + " is out of range",
+              "It is a number of standbys: 1 to " + std::to_string(kMostCopies) + ".");
+}
+
+std::string SetCopies(const std::string& text, ChangeSettings* change) {
+  change->sync_copies = CopiesOf("sync_copies", text);
+  return text;
+}
+
+std::string SetMinCopies(const std::string& text, ChangeSettings* change) {
+  change->min_sync_copies = CopiesOf("min_sync_copies", text);
+  return text;
+}
+
+std::string SetSyncZone(const std::string& text, ChangeSettings* change) {
+  change->sync_zone = ChoiceOf<SyncZone>(text);
+  if (!change->sync_zone)
+    throw Wrong("sync_zone " + Quoted(text) + " is unknown", "Use \"any\" or \"other\".");
+  return text;
+}
+
+// As a setting of PostgreSQL that is a size: "16MB", or bytes.
+std::string SetFailoverLag(const std::string& text, ChangeSettings* change) {
+  double bytes = 0;
+  const char* hint = nullptr;
+  const bool valid = Call([&] { return parse_real(text.c_str(), &bytes, GUC_UNIT_BYTE, &hint); });
+  if (!valid)
+    throw Wrong("max_failover_lag_bytes " + Quoted(text) + " is no size",
+                hint != nullptr ? hint : "Write it in bytes, or with a unit: 16MB.");
+  if (bytes < 0 || bytes > kMostLag)
+    throw Wrong("max_failover_lag_bytes " + text + " is out of range",
+                "It is 0 to 8192TB: what a failover in durability async may lose.");
+  change->max_failover_lag_bytes = static_cast<std::uint64_t>(bytes);
+  return std::to_string(*change->max_failover_lag_bytes);
+}
+
+std::string SetAutoVoters(const std::string& text, ChangeSettings* change) {
   if (text != "on" && text != "off")
     throw Wrong("auto_voters " + Quoted(text) + " is unknown", "Use \"on\" or \"off\".");
   change->auto_voters = text == "on";
+  return text;
 }
 
-void SetDurability(const std::string& text, ChangeSettings* change) {
+std::string SetDurability(const std::string& text, ChangeSettings* change) {
   CheckDurability(text);
   change->durability = Durability::kQuorum;
+  return text;
 }
 
 struct Setting {
   const char* name;
-  void (*set)(const std::string& text, ChangeSettings* change);
+  std::string (*set)(const std::string& text, ChangeSettings* change);
   std::string (*get)(const RegisterValue& value);
 };
 
@@ -80,6 +127,14 @@ constexpr Setting kSettings[] = {
      [](const RegisterValue& value) { return std::to_string(value.drift_permille); }},
     {"on_no_sync", SetOnNoSync,
      [](const RegisterValue& value) { return std::string(NameOf(value.on_no_sync)); }},
+    {"sync_copies", SetCopies,
+     [](const RegisterValue& value) { return std::to_string(value.sync_copies); }},
+    {"min_sync_copies", SetMinCopies,
+     [](const RegisterValue& value) { return std::to_string(value.min_sync_copies); }},
+    {"sync_zone", SetSyncZone,
+     [](const RegisterValue& value) { return std::string(NameOf(value.sync_zone)); }},
+    {"max_failover_lag_bytes", SetFailoverLag,
+     [](const RegisterValue& value) { return std::to_string(value.max_failover_lag_bytes); }},
     {"auto_voters", SetAutoVoters,
      [](const RegisterValue& value) { return std::string(value.auto_voters ? "on" : "off"); }},
     {"durability", SetDurability,
@@ -102,12 +157,12 @@ std::string Set(FunctionCallInfo call) {
   const Micros deadline = RawNow() + WaitArgument(call, 2);
   const Setting& setting = FindSetting(name);
   ChangeSettings change;
-  setting.set(text, &change);
+  const std::string wanted = setting.set(text, &change);
   const std::string before = setting.get(*ConfiguredBoard().value);
   Perform({deadline, ChangeRequest{change}}, name + " stays as it is: ");
   WaitForRegister(
-      deadline, [&](const Board& now) { return setting.get(*now.value) == text; }, kNotKnown);
-  return name + " is " + text + ", it was " + before;
+      deadline, [&](const Board& now) { return setting.get(*now.value) == wanted; }, kNotKnown);
+  return name + " is " + wanted + ", it was " + before;
 }
 
 // ---------------------------------------------------------------- mode and pause

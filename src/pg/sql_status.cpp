@@ -33,7 +33,8 @@ Row StatusRow(const NodeRow& node) {
           node.address,
           ToCell(node.seen_ago_ms),
           node.self ? "self" : "peer",
-          node.problem};
+          node.problem,
+          node.zone};
 }
 
 // A node that answers its peers but not a login is a problem that only this node may have.
@@ -89,10 +90,14 @@ Row ConfiguredCluster(const Board& board, const RegisterValue& value) {
           ToCell(value.auto_voters),
           ToCell(value.drift_permille),
           ToCell(value.former_clusters.size()),
-          ToCell(value.dropped)};
+          ToCell(value.dropped),
+          ToCell(value.sync_copies),
+          ToCell(value.min_sync_copies),
+          NameOf(value.sync_zone),
+          ToCell(value.max_failover_lag_bytes)};
 }
 
-constexpr std::size_t kClusterColumns = 23;
+constexpr std::size_t kClusterColumns = 27;
 
 std::vector<Row> ClusterRows() {
   const Board board = CurrentBoard();

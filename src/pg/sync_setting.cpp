@@ -1,5 +1,6 @@
 #include "pg/sync_setting.h"
 
+#include "core/codec.h"
 #include "core/status.h"
 #include "pg/auto_conf.h"
 #include "pg/conninfo.h"
@@ -62,13 +63,16 @@ struct Applied {
       : wanted(setting), since(now), names(value) {}
   SyncSetting wanted;
   Micros since{};
-  std::string names;  // value of synchronous_standby_names
+  std::string names;         // value of synchronous_standby_names
+  bool loaded_here = false;  // this worker had it, so that another one is somebody else's
   std::optional<Micros> tried, reloaded, postmaster_at;
   std::vector<int> signalled;  // walsenders that were told to reload behind the postmaster
   Awaited awaited;
   TimestampTz released = 0;  // of ReleaseSync; 0: it is wanted
 };
 Applied applied;
+std::string foreign;   // what somebody else has made of it; not in force again
+std::string repaired;  // the same, once it is
 
 std::string NamesValue(const SyncSetting& setting) {
   if (setting.k == 0) return "";
@@ -179,15 +183,39 @@ std::string CommitsWait(Micros now) {
          std::to_string(applied.wanted.k) + " needed of (" + names + ") confirm them";
 }
 
+// For a log line and a problem.
+std::string Shown(const char* text) {
+  std::string shown(Cut(text, 100));
+  for (char& c : shown)
+    if (static_cast<unsigned char>(c) < 0x20 || c == '"') c = c == '"' ? '\'' : ' ';
+  return "(" + shown + ")";
+}
+
+// Somebody changed the file, or the lines behind it, and reloaded.
+void WatchForeign() {
+  const bool same = loaded == applied.wanted.generation && applied.names == SyncRepStandbyNames;
+  if (!same && applied.loaded_here) foreign = Shown(SyncRepStandbyNames);
+  applied.loaded_here = applied.loaded_here || same;
+}
+
+std::string Problem(const std::string& missing, Micros now) {
+  if (!foreign.empty()) return kNames + std::string(kOverridden) + " by hand: it is " + foreign;
+  return now - applied.since < kPatience ? "" : missing;
+}
+
 std::string Apply(const SyncSetting& wanted, Micros now) {
   // No name and nobody to wait for would let every commit pass that waits.
   if (wanted.k > wanted.names.size()) return "the synchronous set is smaller than it must be";
   const std::string names = NamesValue(wanted);
   if (applied.wanted.generation != wanted.generation || applied.names != names)
     applied = Applied(wanted, names, now);
+  WatchForeign();
   const std::string missing = Missing();
-  if (missing.empty()) return CommitsWait(now);
-  const std::string problem = now - applied.since < kPatience ? "" : missing;
+  if (missing.empty()) {
+    if (!foreign.empty()) repaired = std::exchange(foreign, "");
+    return CommitsWait(now);
+  }
+  const std::string problem = Problem(missing, now);
   if (!Due(&applied.tried, now, kRetry)) return problem;
   const EditResult edit =
       EditAutoConf({{kNames, names}, {kGeneration, std::to_string(wanted.generation)}});
@@ -231,10 +259,16 @@ std::string ApplySync(const SyncSetting& wanted, Micros now) {
   }
 }
 
+std::string TakeRepaired() {
+  if (repaired.empty()) return "";
+  return kNames + (" had been set by hand to " + std::exchange(repaired, ""));
+}
+
 std::string ReleaseSync(TimestampTz before, Micros now) {
   if (applied.released != before) {
     applied = Applied(SyncSetting{}, "", now);
     applied.released = before;
+    foreign.clear();
   }
   std::string missing = NotReleased(before, now);
   if (!missing.empty() && Due(&applied.reloaded, now, kPatience)) ::kill(PostmasterPid, SIGHUP);

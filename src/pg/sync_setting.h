@@ -38,6 +38,10 @@ std::string ApplySync(const SyncSetting& wanted, Micros now);
 // Generation of the last ApplySync if every process that matters enforces it, else 0.
 std::uint64_t EffectiveSync();
 
+// What somebody else had made of the setting, one clause, once orchestra's is in force again; each
+// is told once. Else "".
+std::string TakeRepaired();
+
 // For settings that are not orchestra's any more: reloads, and returns "" once postmaster,
 // checkpointer and this worker have loaded a file that was put back after the reload at `before`
 // (a PgReloadTime), and walsenders too (those that have not within a second are not waited for: no
