@@ -9,6 +9,15 @@
 
 namespace orchestra {
 
+// The first minor release of this server's major version in which commits wait for synchronous
+// standbys right after a start, too, as server_version_num has it; 0: it is not older.
+constexpr int NeededRelease(int server_version_num) {
+  for (const int release : {140018, 150013, 160009, 170005})
+    if (server_version_num / 10000 == release / 10000 && server_version_num < release)
+      return release;
+  return 0;
+}
+
 // One row of orchestra_facts(), by which a node tells about itself:
 //
 //   kind         name               value
