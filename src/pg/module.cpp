@@ -1,6 +1,7 @@
 // What the server loads: _PG_init, and what must be known before anybody connects.
 #include "core/durable.h"
 #include "core/preflight.h"
+#include "pg/archive.h"
 #include "pg/gate.h"
 #include "pg/guard.h"
 #include "pg/owned_settings.h"
@@ -54,6 +55,7 @@ void PublishBoot() noexcept {
     strlcpy(shared->boot.reason, decision.reason.c_str(), sizeof shared->boot.reason);
   SetGateAtBoot(gated, gated && (decision.phase == Phase::kQuarantined || decision.suspect));
   CloseAtBoot(gated);
+  CloseArchiveAtBoot(gated && decision.phase == Phase::kConfigured);
   PublishSyncAtBoot();
 }
 
@@ -109,6 +111,7 @@ void Install() {
   InstallGate();
   InstallSessions();
   InstallReceiver();
+  InstallArchive();
   InstallSyncSetting();
   InstallExtensionHooks();
   InstallOwnedSettings();

@@ -1,5 +1,9 @@
 #include "pg/performer.h"
 
+#include "pg/archive.h"
+#include "pg/clock.h"
+#include "pg/gate_quorum.h"
+#include "pg/guard.h"
 #include "pg/promotion.h"
 #include "pg/receiver.h"
 #include "pg/shared.h"
@@ -10,13 +14,22 @@ namespace orchestra::pg {
 
 using std::chrono::milliseconds;
 
+namespace {
+
+constexpr Micros kArchivePatience = std::chrono::seconds(1);
+
+}  // namespace
+
 void Performer::PublishGate(const Duties& duties) {
   SharedGate& gate = shared->gate;
   if (!duties.gate_open) pg_atomic_write_u32(&gate.open, 0);
   pg_atomic_write_u32(&gate.gated, duties.gated ? 1 : 0);
   pg_atomic_write_u32(&gate.mute, duties.mute ? 1 : 0);
   pg_memory_barrier();
+  // While it is closed the last set stays: a commit that looks at it just now asks for the lease
+  // behind it.
   if (!duties.gate_open) return;
+  PublishAckSet(duties.ack_names, duties.ack_k);
   pg_atomic_write_u64(&gate.until_boottime_us,
                       static_cast<uint64>(duties.gate_until.boottime.count()));
   pg_atomic_write_u64(&gate.until_raw_us,
@@ -44,15 +57,17 @@ std::optional<WalEndRead> Performer::Perform(const Duties& duties, const LocalVi
     if (!wrong.empty()) problem_ = wrong;
     if (view.sync_effective != *duties.sync_generation) busy_ = true;
   }
-  return Scan(duties, view);
+  return Scan(duties, view, now);
 }
 
 // The server is PostgreSQL's own: what orchestra did to it is undone, and nothing else happens.
 void Performer::Unmanaged(const Duties& duties, const LocalView& view, const Neighbours& neighbours,
                           Instant now) {
-  receiver_epoch_ = conninfo_epoch_ = promoting_ = EpochId{};
+  conninfo_epoch_ = promoting_ = EpochId{};
+  receiver_for_ = Followed{};
   scanning_.reset();
   OpenReceiver(Address{});  // nothing happens when it is
+  Archive(duties, view, now);
   const bool settled = view.status.db == DbState::kPrimary || view.status.db == DbState::kStandby;
   if (!settled || duties.phase == Phase::kPending) return;
   const Address* primary = neighbours.primary ? &*neighbours.primary : nullptr;
@@ -63,28 +78,36 @@ void Performer::Receiver(const Duties& duties, const LocalView& view, Instant no
   if (EndStranger() != 0) problem_ = "a WAL receiver that passed no fence check was ended";
   if (view.status.db == DbState::kPrimary) return;
   if (duties.receiver_closed) {
-    receiver_epoch_ = EpochId{};
+    receiver_for_ = Followed{};
     if (!ReceiverClosed() || !ReceiverQuiet()) {
       CloseReceiver();
       busy_ = true;
     }
-    return;
-  }
-  if (duties.upstream == kNoNode) {
+  } else if (duties.upstream == kNoNode) {
     OpenReceiver(Address{});
-    return;
+  } else {
+    Follow(duties, now);
   }
-  if (receiver_epoch_ != duties.upstream_epoch) {
-    receiver_epoch_ = duties.upstream_epoch;
+  Archive(duties, view, now);
+}
+
+void Performer::Follow(const Duties& duties, Instant now) {
+  const bool fed = duties.upstream_upto != Lsn{};
+  const Followed wanted{duties.upstream_epoch, duties.upstream, duties.upstream_upto};
+  if (receiver_for_ != wanted) {
+    receiver_for_ = wanted;
     receiver_opened_at_ = now;
   }
-  OpenReceiver(duties.upstream_server);  // nothing happens when it is open for that target
+  // Nothing happens when it is open for that target.
+  OpenReceiver(duties.upstream_server, duties.upstream_upto);
   if (GetReceiverState() == ReceiverState::kStreaming) {
-    if (conninfo_epoch_ != duties.upstream_epoch) {
+    // Who feeds this node is its upstream for a moment only.
+    if (!fed && conninfo_epoch_ != duties.upstream_epoch) {
       const Address& to = duties.upstream_server;
       problem_ = RewriteConninfo(to.host, to.port);
       if (problem_.empty()) conninfo_epoch_ = duties.upstream_epoch;
     }
+    busy_ = busy_ || fed;  // the end is to be seen soon
     return;
   }
   // A fresh target is worth a try every few ms; one that stays away only now and then.
@@ -93,6 +116,19 @@ void Performer::Receiver(const Duties& duties, const LocalView& view, Instant no
   nudged_at_ = now;
   NudgeRecovery();
   if (fresh) busy_ = true;
+}
+
+// A standby that takes no WAL by itself, or is fed up to a point, takes none of the archive either.
+void Performer::Archive(const Duties& duties, const LocalView& view, Instant now) {
+  const bool fed = duties.upstream_upto != Lsn{};
+  const bool closed = duties.managed && (duties.receiver_closed || fed);
+  if (view.status.db != DbState::kStandby) return;
+  if (closed != archive_closed_ || archive_obeys_) archive_asked_at_ = now;
+  archive_closed_ = closed;
+  archive_obeys_ = SetArchive(closed, now.monotonic_raw);
+  if (!archive_obeys_ && Since(now, archive_asked_at_) >= kArchivePatience)
+    problem_ = closed ? "restore_command may still be used: the startup process has not reloaded"
+                      : "restore_command is not used yet: the startup process has not reloaded";
 }
 
 void Performer::Promotion(const Duties& duties, const LocalView& view,
@@ -116,14 +152,18 @@ void Performer::Promotion(const Duties& duties, const LocalView& view,
   }
 }
 
-std::optional<WalEndRead> Performer::Scan(const Duties& duties, const LocalView& view) {
+std::optional<WalEndRead> Performer::Scan(const Duties& duties, const LocalView& view,
+                                          Instant now) {
   if (!duties.scan) {
     scanning_.reset();
     return std::nullopt;
   }
   busy_ = true;
-  // What was read while WAL could come in is worth nothing.
-  const bool still = duties.receiver_closed && ReceiverQuiet();
+  // What was read while WAL could come in is worth nothing. From the archive it may still come when
+  // the startup process hangs in a recovery conflict: then the position at the end of this look
+  // counts. Replay beyond it loses nothing that was acknowledged.
+  const bool archive = archive_obeys_ || Since(now, archive_asked_at_) >= kArchivePatience;
+  const bool still = duties.receiver_closed && ReceiverQuiet() && archive;
   if (view.status.db != DbState::kPrimary && !still) {
     scanning_.reset();
     return std::nullopt;
@@ -135,7 +175,17 @@ std::optional<WalEndRead> Performer::Scan(const Duties& duties, const LocalView&
   if (!reader_.running()) return std::nullopt;
   const std::optional<WalPosition> position = reader_.Step();
   if (!position) return std::nullopt;
+  TellEnd(*position);
   return WalEndRead{*scanning_, *position};
+}
+
+// For people, who see how far a fenced node got and what that took. It is read again and again.
+void Performer::TellEnd(const WalPosition& position) {
+  std::string told = "timeline " + std::to_string(position.timeline.value) + ", end of WAL " +
+                     ToText(position.end) + (position.exact ? "" : " (not exact: not counted)");
+  if (told == told_end_) return;
+  told_end_ = std::move(told);
+  LogLine(LOG, "orchestra: read " + told_end_ + reader_.effort());
 }
 
 }  // namespace orchestra::pg

@@ -44,19 +44,32 @@ class Performer {
   void Unmanaged(const Duties& duties, const LocalView& view, const Neighbours& neighbours,
                  Instant now);
   void Receiver(const Duties& duties, const LocalView& view, Instant now);
+  void Archive(const Duties& duties, const LocalView& view, Instant now);
+  void Follow(const Duties& duties, Instant now);
   void Promotion(const Duties& duties, const LocalView& view,
                  const std::vector<std::string>& slots);
-  std::optional<WalEndRead> Scan(const Duties& duties, const LocalView& view);
+  std::optional<WalEndRead> Scan(const Duties& duties, const LocalView& view, Instant now);
+  void TellEnd(const WalPosition& position);
 
   SessionEnder sessions_;
   SettingsRestorer restorer_;
   WalEndReader reader_;
   std::optional<std::uint64_t> scanning_;
-  EpochId receiver_epoch_;  // for which the receiver was opened
+  struct Followed {  // whom, and up to where
+    EpochId epoch;
+    NodeId upstream;
+    Lsn upto;
+    friend bool operator==(const Followed&, const Followed&) = default;
+  };
+  Followed receiver_for_;  // for which the receiver was opened
   Instant receiver_opened_at_{};
+  bool archive_obeys_ = true;
+  bool archive_closed_ = false;
+  Instant archive_asked_at_{};
   Instant nudged_at_{};
   EpochId conninfo_epoch_;  // for which primary_conninfo was rewritten
   EpochId promoting_;       // promotion asked for and not yet followed up
+  std::string told_end_;    // the last end of WAL that the log tells of
   bool busy_ = false;
   std::string problem_;
 };

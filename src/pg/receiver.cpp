@@ -6,6 +6,7 @@
 #include "pg/conninfo.h"
 #include "pg/pg.h"
 #include "pg/shared.h"
+#include "pg/wal_message.h"
 
 namespace orchestra::pg {
 namespace {
@@ -17,8 +18,9 @@ WalReceiverFunctionsType interposed;
 // ---------------------------------------------------------------- inside the receiver
 // Plain C: any of this may end by longjmp, so nothing here owns anything.
 
-uint32 my_ticket;   // that this receiver connected with
-int receive_calls;  // on this connection, up to 2
+uint32 my_ticket;    // that this receiver connected with
+XLogRecPtr my_upto;  // as SharedReceiver::target_upto, of this connection
+int receive_calls;   // on this connection, up to 2
 
 bool IsClosed(uint32 ticket) { return (ticket & 1) != 0; }
 
@@ -47,13 +49,14 @@ void TakeTicket() {
 }
 
 // Copies the target. False: its writer is in the middle of it.
-bool ReadTarget(char* host, Size size, uint32* port) {
+bool ReadTarget(char* host, Size size, uint32* port, XLogRecPtr* upto) {
   SharedReceiver& mine = shared->receiver;
   for (int attempt = 0; attempt < 1000; attempt++) {
     const uint32 before = pg_atomic_read_u32(&mine.target_generation);
     pg_read_barrier();
     strlcpy(host, mine.target_host, size);
     *port = mine.target_port;
+    *upto = mine.target_upto;
     pg_read_barrier();
     if ((before & 1) == 0 && before == pg_atomic_read_u32(&mine.target_generation)) return true;
     pg_usleep(100);
@@ -77,7 +80,7 @@ WalReceiverConn* Connect(const char* conninfo, Rest... rest) {
   TakeTicket();
   char host[sizeof mine.target_host];
   uint32 port = 0;
-  if (!ReadTarget(host, sizeof host, &port)) {
+  if (!ReadTarget(host, sizeof host, &port, &my_upto)) {
     *error = pstrdup("the upstream is being changed");
     return nullptr;
   }
@@ -98,10 +101,29 @@ void CheckTicket() {
                     errmsg("terminating walreceiver: orchestra fenced or repointed this node")));
 }
 
+// A fed receiver needs no slot: what the source holds, it holds while this lasts.
+bool StartStreaming(WalReceiverConn* connection, const WalRcvStreamOptions* options) {
+  if (!Interposed() || my_upto == InvalidXLogRecPtr)
+    return (original->walrcv_startstreaming)(connection, options);
+  WalRcvStreamOptions without = *options;
+  without.slotname = nullptr;
+  return (original->walrcv_startstreaming)(connection, &without);
+}
+
+// As the original; of WAL only what this connection may take.
+int ReceiveAllowed(WalReceiverConn* connection, char** buffer, pgsocket* wait_fd) {
+  for (;;) {
+    CheckTicket();
+    const int length = (original->walrcv_receive)(connection, buffer, wait_fd);
+    if (length <= 0 || my_upto == InvalidXLogRecPtr) return length;
+    const int allowed = LengthUpTo(my_upto, *buffer, length);
+    if (allowed > 0) return allowed;
+  }
+}
+
 int Receive(WalReceiverConn* connection, char** buffer, pgsocket* wait_fd) {
   if (!Interposed()) return (original->walrcv_receive)(connection, buffer, wait_fd);
-  CheckTicket();
-  const int length = (original->walrcv_receive)(connection, buffer, wait_fd);
+  const int length = ReceiveAllowed(connection, buffer, wait_fd);
   // An idle upstream may say nothing for long. One that refuses does so before the second call.
   receive_calls = std::min(receive_calls + 1, 2);
   pg_atomic_uint64* heard = &shared->receiver.message_raw_us;
@@ -113,8 +135,7 @@ int Receive(WalReceiverConn* connection, char** buffer, pgsocket* wait_fd) {
 // A standby status update is 'r', then the LSNs written, flushed and applied.
 void NoteAcknowledged(const char* buffer, int length) {
   if (length < 17 || buffer[0] != 'r') return;
-  uint64 flushed = 0;  // in network order, behind 'r' and the LSN written
-  for (int i = 9; i < 17; i++) flushed = flushed << 8 | static_cast<unsigned char>(buffer[i]);
+  const uint64 flushed = NumberAt(buffer + 9);
   pg_atomic_uint64* highest = &shared->receiver.acked_lsn;
   if (flushed > pg_atomic_read_u64(highest)) pg_atomic_write_u64(highest, flushed);
   pg_memory_barrier();
@@ -158,13 +179,14 @@ bool IsStopped(const Receiver& receiver) {
   return receiver.pid == 0 && receiver.state == WALRCV_STOPPED;
 }
 
-void WriteTarget(const Address& target) {
+void WriteTarget(const Address& target, Lsn upto) {
   SharedReceiver& mine = shared->receiver;
   const uint32 generation = pg_atomic_read_u32(&mine.target_generation) | 1;
   pg_atomic_write_u32(&mine.target_generation, generation);
   pg_write_barrier();
   strlcpy(mine.target_host, target.host.c_str(), sizeof mine.target_host);
   mine.target_port = target.port;
+  mine.target_upto = upto.value;
   pg_write_barrier();
   pg_atomic_write_u32(&mine.target_generation, generation + 1);
 }
@@ -176,6 +198,7 @@ void InstallReceiver() {
   original = WalReceiverFunctions;
   interposed = *original;
   interposed.walrcv_connect = Connect;
+  interposed.walrcv_startstreaming = StartStreaming;
   interposed.walrcv_receive = Receive;
   interposed.walrcv_send = Send;
   WalReceiverFunctions = &interposed;
@@ -202,13 +225,15 @@ bool ReceiverQuiet() {
   return IsStopped(receiver) || receiver.state == WALRCV_STARTING || IsParked(receiver);
 }
 
-void OpenReceiver(const Address& target) {
+void OpenReceiver(const Address& target, Lsn upto) {
   SharedReceiver& mine = shared->receiver;
-  const bool same = target.host == mine.target_host && target.port == mine.target_port;
+  // Another `upto` too: what a connection has left out never comes again.
+  const bool same = target.host == mine.target_host && target.port == mine.target_port &&
+                    upto.value == mine.target_upto;
   const uint32 ticket = pg_atomic_read_u32(&mine.ticket);
   if (same && !IsClosed(ticket)) return;
   mine.listener = MyLatch;
-  if (!same) WriteTarget(target);
+  if (!same) WriteTarget(target, upto);
   pg_atomic_fetch_add_u32(&mine.ticket, IsClosed(ticket) ? 1 : 2);
   pg_memory_barrier();
   const Receiver receiver = ReadReceiver();

@@ -1,5 +1,5 @@
 // The WAL receiver under a ticket (design, section 4 "The WAL receiver belongs to us"): rule 4's
-// fence on a data node. Only connect, receive and send of physical receivers are interposed;
+// fence on a data node. Only connect, start, receive and send of physical receivers are interposed;
 // subscriptions pass untouched.
 //
 // Invariant: once ReceiverQuiet() holds under a closed ticket, no receiver writes WAL or
@@ -31,8 +31,11 @@ bool ReceiverQuiet();
 
 // Lets the receiver connect, to `target` (host empty: as primary_conninfo says), whose place it
 // takes in primary_conninfo; user, password, TLS and all other options stay. Does nothing when the
-// ticket is open for this target already; else whatever was connected ends.
-void OpenReceiver(const Address& target);
+// ticket is open for this target and `upto` already; else whatever was connected ends.
+//
+// `upto` other than 0: the receiver is fed. Not one byte of WAL beyond is taken, and no slot is
+// asked for, for the source has none for this node.
+void OpenReceiver(const Address& target, Lsn upto = Lsn{});
 // Wakes the startup process, which otherwise sleeps up to wal_retrieve_retry_interval before it
 // tries again. Call every few ms from OpenReceiver() until ReceiverState::kStreaming.
 void NudgeRecovery();

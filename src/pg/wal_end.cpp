@@ -177,6 +177,7 @@ std::vector<TimelineEnd> Newest(std::vector<TimelineEnd> history) {
 // ---------------------------------------------------------------- the scan
 
 struct WalEndReader::Scan {
+  const Clock::time_point began = Clock::now();
   // Out of recovery.
   XLogRecPtr insert = 0;
   Clock::time_point flush_deadline{};
@@ -201,6 +202,7 @@ struct WalEndReader::Scan {
   bool NextLine();
   bool LineIsHeld() const;
   WalPosition Result();
+  std::string Effort(const WalPosition& position) const;
 };
 
 // False: not known yet.
@@ -268,6 +270,9 @@ std::optional<WalPosition> WalEndReader::Scan::StepStandby(Micros budget) {
   if (!read) {
     if (!reader->Read(Clock::now() + budget)) return std::nullopt;
     read = true;
+    // What cannot be read may have been acknowledged, in a former life of this server too.
+    if (const int error = reader->files().error(); error != 0)
+      throw Fail(ERRCODE_IO_ERROR, std::string("could not read pg_wal: ") + std::strerror(error));
     if (!LineIsHeld()) reader.reset();
     return std::nullopt;
   }
@@ -289,6 +294,13 @@ WalPosition WalEndReader::Scan::Result() {
                    RecordEnd(GetXLogReplayRecPtr(nullptr)) <= reader->end() &&
                    reader->Covers(pg_atomic_read_u64(&shared->receiver.acked_lsn));
   return position;
+}
+
+std::string WalEndReader::Scan::Effort(const WalPosition& position) const {
+  if (position.out_of_recovery || position.end.value < anchor.from) return "";
+  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began);
+  return ": " + std::to_string((position.end.value - anchor.from) / 1024) + " kB in " +
+         std::to_string(took.count()) + " ms";
 }
 
 // XLogFlush could wait for a frozen backend. The walwriter does it as well, when told how far.
@@ -333,7 +345,9 @@ std::optional<WalPosition> WalEndReader::Step(Micros budget) {
   if (!scan_) return std::nullopt;
   try {
     std::optional<WalPosition> position = scan_->Step(budget);
-    if (position) scan_.reset();
+    if (!position) return std::nullopt;
+    effort_ = scan_->Effort(*position);
+    scan_.reset();
     return position;
   } catch (const std::exception& e) {
     LogLine(LOG, std::string("orchestra: could not read the end of WAL: ") + e.what());
@@ -341,6 +355,7 @@ std::optional<WalPosition> WalEndReader::Step(Micros budget) {
     unknown.timeline = TimelineId{scan_->replaying};
     unknown.end = Lsn{scan_->anchor.from};
     unknown.out_of_recovery = !RecoveryInProgress();
+    effort_.clear();
     scan_.reset();
     return unknown;
   }

@@ -4,6 +4,7 @@
 #pragma once
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "core/status.h"
 #include "core/types.h"
@@ -32,9 +33,12 @@ class WalEndReader {
   // Reads for about `budget` (or makes one fsync). nullopt: not yet; also all through crash
   // recovery, whose end is not known before it is over.
   std::optional<WalPosition> Step(Micros budget = Micros{5000});
+  // What the last answer took, for people; empty out of recovery.
+  const std::string& effort() const { return effort_; }
 
  private:
   struct Scan;
+  std::string effort_;
   std::unique_ptr<Scan> scan_;
 };
 

@@ -96,6 +96,10 @@ void WalFiles::Close() noexcept {
   fd_ = -1;
 }
 
+void WalFiles::Note(int error) noexcept {
+  if (error_ == 0) error_ = error;
+}
+
 bool WalFiles::Open(XLogSegNo segment) noexcept {
   if (fd_ >= 0 && segment_ == segment) return true;
   Close();
@@ -108,7 +112,10 @@ bool WalFiles::Open(XLogSegNo segment) noexcept {
     XLogFilePath(path, span.timeline, segment, wal_segment_size);
     // For writing too: some systems sync nothing else.
     fd_ = ::open(path, O_RDWR | O_CLOEXEC);
-    if (fd_ < 0) continue;
+    if (fd_ < 0) {
+      if (errno != ENOENT) Note(errno);
+      continue;
+    }
     span_ = i;
     segment_ = segment;
     return true;
@@ -120,7 +127,9 @@ bool WalFiles::ReadPage(XLogRecPtr position, char* page) noexcept {
   const uint64 size = SegmentSize();
   if (!Open(position / size)) return false;
   const uint64 offset = position % size / XLOG_BLCKSZ * XLOG_BLCKSZ;
-  return ::pread(fd_, page, XLOG_BLCKSZ, static_cast<off_t>(offset)) == XLOG_BLCKSZ;
+  const ssize_t got = ::pread(fd_, page, XLOG_BLCKSZ, static_cast<off_t>(offset));
+  if (got < 0) Note(errno);
+  return got == XLOG_BLCKSZ;
 }
 
 bool WalFiles::Sync(XLogRecPtr end) noexcept {

@@ -43,16 +43,20 @@ class WalFiles {
   // The page that holds `position`, whole. No exception, no ERROR: also called by an XLogReader.
   bool ReadPage(XLogRecPtr position, char* page) noexcept;
   const WalSpan& span() const { return line_[span_]; }  // whose file the last page came from
+  // errno of the first file that is there and could not be read; 0: none.
+  int error() const { return error_; }
   // fsync of the segment that ends at or holds `end`; true if there is none.
   bool Sync(XLogRecPtr end) noexcept;
 
  private:
   bool Open(XLogSegNo segment) noexcept;
   void Close() noexcept;
+  void Note(int error) noexcept;
   std::vector<WalSpan> line_;
   std::size_t span_ = 0;
   XLogSegNo segment_ = 0;
   int fd_ = -1;
+  int error_ = 0;
 };
 
 // Reads records of them. Raises an ERROR when out of memory; lives in the current memory context,
