@@ -33,6 +33,8 @@ bool PrimaryWithoutLease(const Topology& t) {
 
 bool SplitBrain(const Topology& t) { return !t.second_primary.empty(); }
 
+bool SyncSetDegraded(const Topology& t) { return !t.degraded.empty(); }
+
 bool AllStandbyNotReplicating(const Topology& t) {
   return t.primary_reachable && t.standbys > 0 && t.standbys_streaming == 0;
 }
@@ -59,7 +61,7 @@ std::string Evidence(const Topology& t) {
   text += ", " + of(t.others_reachable, t.others) + " other nodes reachable";
   text += ", " + of(t.standbys_reachable, t.standbys) + " standbys reachable";
   text += ", " + of(t.standbys_streaming, t.standbys) + " streaming";
-  for (const std::string& more : {t.second_primary, t.mismatch})
+  for (const std::string& more : {t.second_primary, t.degraded, t.mismatch})
     if (!more.empty()) text += ", " + more;
   return text;
 }
@@ -94,6 +96,9 @@ const std::vector<Rule>& Rules() {
       {Code::kUnreachablePrimary, Action::kNone,
        "the primary cannot be reached, but a majority renews its lease or standbys still stream",
        UnreachablePrimary},
+      {Code::kSyncSetDegraded, Action::kDetect,
+       "commits are on fewer standbys than min_sync_copies; with none, no failover",
+       SyncSetDegraded},
       {Code::kAllStandbyNotReplicating, Action::kDetect,
        "the primary is well, no standby streams from it", AllStandbyNotReplicating},
       {Code::kStandbyNotReplicating, Action::kDetect,
@@ -124,6 +129,8 @@ const char* NameOf(FindingCode code) {
       return "SplitBrain";
     case FindingCode::kUnreachablePrimary:
       return "UnreachablePrimary";
+    case FindingCode::kSyncSetDegraded:
+      return "SyncSetDegraded";
     case FindingCode::kAllStandbyNotReplicating:
       return "AllStandbyNotReplicating";
     case FindingCode::kStandbyNotReplicating:

@@ -18,6 +18,7 @@ enum class FindingCode : std::uint8_t {
   kPrimaryWithoutLease,
   kSplitBrain,
   kUnreachablePrimary,
+  kSyncSetDegraded,
   kAllStandbyNotReplicating,
   kStandbyNotReplicating,
   kConfigMismatch,
@@ -39,6 +40,7 @@ struct Topology {
   std::size_t standbys_reachable = 0;
   std::size_t standbys_streaming = 0;
   std::string second_primary;  // who takes writes beside the primary, one clause; empty: nobody
+  std::string degraded;        // on how few nodes commits are, one clause; empty: on enough
   std::string mismatch;        // on what members disagree, one clause; empty: on nothing
 };
 

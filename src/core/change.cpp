@@ -153,6 +153,14 @@ Outcome Apply(const RegisterValue& value, const Request& /*request*/, const Remo
   return next;
 }
 
+bool AnotherZone(const RegisterValue& value) {
+  const std::string& own = FindMember(value, value.primary)->zone;
+  return !own.empty() &&
+         std::any_of(value.members.begin(), value.members.end(), [&](const Member& member) {
+           return member.sync_candidate && !member.zone.empty() && member.zone != own;
+         });
+}
+
 Outcome Apply(const RegisterValue& value, const Request& /*request*/,
               const ChangeSettings& change) {
   RegisterValue next = Next(value);
@@ -175,6 +183,8 @@ Outcome Apply(const RegisterValue& value, const Request& /*request*/,
   if (change.min_sync_copies) next.min_sync_copies = *change.min_sync_copies;
   if (change.sync_zone) next.sync_zone = *change.sync_zone;
   if (change.max_failover_lag_bytes) next.max_failover_lag_bytes = *change.max_failover_lag_bytes;
+  if (change.sync_zone == SyncZone::kOther && !AnotherZone(next))
+    return No("no node that may be counted for commits is in another zone than the primary");
   if (change.durability && *change.durability != value.durability) {
     if (!value.active) return Later("the epoch is not active yet");
     next.durability = *change.durability;

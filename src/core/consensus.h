@@ -137,12 +137,18 @@ enum class Role : std::uint8_t { kFollower, kCandidate, kCoordinator };
 
 // Rule 5 as the coordinator goes through it.
 struct Failover {
-  enum class Stage : std::uint8_t { kNone, kFenceVoters, kCollect } stage = Stage::kNone;
+  enum class Stage : std::uint8_t { kNone, kFenceVoters, kCollect, kFeed } stage = Stage::kNone;
   std::string recovery;
   Instant sent_at{};
   std::set<NodeId> voters_fenced;
-  NodeId wanted;  // by call: only this one; kNoNode: whoever is best
+  NodeId wanted;                  // by call: only this one; kNoNode: whoever is best
+  bool accept_data_loss = false;  // by call
   std::map<NodeId, WalPosition> positions;
+  NodeId fed;  // kFeed: who is fed, and how
+  Feed feed;
+  Instant fed_since{};
+  bool feed_failed = false;
+  std::optional<Lsn> primary_end;     // how far the primary of the basis is known to have got
   Version version;                    // register version that the replies named
   std::optional<Instant> enough_at;   // since when enough replies are in
   std::optional<Instant> blocked_at;  // since when something was missing; told after a second
@@ -235,6 +241,12 @@ struct State {
   Instant leased_at{};        // last moment at which a majority was not known to be without promise
   bool lease_lapsed = false;  // a majority of voters is known to be without a promise
   Failover failover;
+  struct BasisEnd {
+    NodeId primary;
+    TimelineId timeline;
+    Lsn end;
+  };
+  std::optional<BasisEnd> basis_end;  // of the last active epoch's primary, as known when it failed
   Aftermath aftermath;
   std::optional<Instant> leaving_since;  // the cluster is known to be dropped
   bool left = false;                     // waits for the shell to make a plain server of this one

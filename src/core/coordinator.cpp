@@ -106,9 +106,11 @@ void Machine::On(NodeId from, const Request& m) {
   if (!fresh) return;
   const RegisterValue& value = *s_.proposal->value;
   const bool own = IsPrimarysOwn(m.change);
-  if (!own && s_.failover.stage != Failover::Stage::kNone)
-    return Answer(from, m.id, Verdict::kMoved, "a failover is under way");
   const auto* failover = std::get_if<StartFailover>(&m.change);
+  const bool under_way = s_.failover.stage != Failover::Stage::kNone;
+  const bool accepts = failover && failover->accept_data_loss;
+  if (!own && under_way && !accepts)
+    return Answer(from, m.id, Verdict::kMoved, "a failover is under way");
   if (failover && m.epoch != value.epoch) {  // its first answer was lost, or somebody was faster
     const bool done = failover->target == kNoNode || failover->target == value.primary;
     return Answer(from, m.id, done ? Verdict::kDone : Verdict::kRefused,
@@ -121,7 +123,11 @@ void Machine::On(NodeId from, const Request& m) {
   if (std::string unwise = Unwise(m.change); !unwise.empty())
     return Answer(from, m.id, Verdict::kMoved, unwise);
   if (failover) {
-    BeginFailover("ByCall", "asked for on " + Name(from));
+    if (!under_way) BeginFailover("ByCall", "asked for on " + Name(from));
+    if (accepts && !s_.failover.accept_data_loss)
+      Tell(NoteKind::kLossAccepted, value.epoch, kNoNode, "asked for on " + Name(from),
+           "the most advanced node that answers is promoted", s_.failover.recovery);
+    s_.failover.accept_data_loss = accepts;
     s_.failover.wanted = failover->target;
     return Answer(from, m.id, Verdict::kDone, "");
   }

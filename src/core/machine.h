@@ -1,13 +1,17 @@
 // Internal to the consensus core: one step of the state machine. Split over files by concern:
 // consensus.cpp (dispatch, boot), questions.cpp, election.cpp (rule 1), voter.cpp (rules 1 to 4 as
 // a voter), coordinator.cpp (writes, heartbeat), steward.cpp (voters, members and settings as the
-// coordinator: rule 7), failover.cpp (rules 4, 5 and 8), holder.cpp (rules 2 and 5 vii as the
+// coordinator: rule 7), failover.cpp (rules 4, 5 and 8), deciding.cpp (rule 5 iii to
+// v), holder.cpp (rules 2 and 5 vii as the
 // primary), sync_set.cpp (rule 6), asking.cpp (Request and Reply as the asker), identity.cpp (rule
 // 9, forced recovery), creation.cpp (create and join), duties.cpp.
 #pragma once
 #include <deque>
+#include <optional>
+#include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "core/consensus.h"
 
@@ -99,6 +103,23 @@ class Machine {
   std::string WouldPromote() const;
   void BeginFailover(const std::string& cause, const std::string& evidence);
   void FailoverTick();
+  std::optional<Lsn> PrimarysEnd() const;
+
+  // deciding.cpp
+  struct Counted {
+    NodeId node;
+    Lsn end;
+  };
+  std::vector<Counted> Count(const Basis& basis) const;
+  bool EnoughCounted(const std::vector<Counted>& counted, const Basis& basis);
+  std::size_t Awaited() const;
+  Lsn HighestOf(const std::vector<Counted>& counted, const Basis& basis) const;
+  const Counted* Choose(const std::vector<Counted>& counted, Lsn highest) const;
+  bool FeedTo(const std::vector<Counted>& counted, const Basis& basis, Lsn highest);
+  void FeedTick();
+  bool LossAccepted() const;
+  void TellLoss(const std::vector<Counted>& counted, const Basis& basis, const Counted& target);
+  bool TooMuchLost(const std::vector<Counted>& counted, const Basis& basis, Lsn end);
   void Decide();
   SyncSet SyncSetFor(const RegisterValue& next, NodeId target) const;
   void Elect(NodeId target, const WalPosition& position, const Basis& basis);
@@ -118,10 +139,11 @@ class Machine {
   // sync_set.cpp
   void WatchStandbys(const LocalView& before);
   void SyncTick();
+  std::vector<NodeId> KeepingUp(bool any_zone) const;
   SyncSet WantedSync() const;
   void TakeSetting(const SyncSet& setting);
   void StepTowards(const SyncSet& wanted);
-  bool HeardSince(const SyncSet& next) const;
+  bool HeardSince(const SyncSet& wanted) const;
   bool BarrierPassed(const SyncSet& next);
 
   // asking.cpp

@@ -30,6 +30,7 @@ struct Policy {
   bool basis_quorum = true;         // rule 5 (iii): an inactive epoch is counted on its basis
   bool lineage = true;              // rule 5 (iii): only WAL of the lineage is counted
   bool gated_first = true;          // rule 5 (iii): nobody is counted out who may not be gated yet
+  bool fed_is_counted = true;       // rule 5 (iv): who was fed is fenced and counted again
   bool recount = true;              // rule 5 (v): replies count for the version they named
   bool start_noted = true;          // rule 6: a start is written before the gate opens
   bool sync_order = true;           // rule 6: S shrinks in the setting before the register

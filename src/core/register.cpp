@@ -120,9 +120,12 @@ bool OnLineage(const RegisterValue& value, TimelineId timeline, EpochId wal_epoc
          (value.target_branch->since == wal_epoch || wal_epoch >= value.branch_from);
 }
 
+bool CountsAnywhere(const RegisterValue& value, const Member& member, NodeId primary) {
+  return value.durability == Durability::kQuorum && member.sync_candidate && member.id != primary;
+}
+
 bool MayConfirm(const RegisterValue& value, const Member& member, NodeId primary) {
-  if (value.durability == Durability::kAsync || !member.sync_candidate || member.id == primary)
-    return false;
+  if (!CountsAnywhere(value, member, primary)) return false;
   if (value.sync_zone == SyncZone::kAny) return true;
   const Member* own = FindMember(value, primary);
   return own != nullptr && member.zone != own->zone;
@@ -134,10 +137,23 @@ SyncSet SyncSetOf(const RegisterValue& value, std::vector<NodeId> nodes) {
   return sync;
 }
 
+std::uint32_t FewestCopies(const RegisterValue& value, NodeId primary) {
+  const auto candidates =
+      std::count_if(value.members.begin(), value.members.end(),
+                    [&](const Member& member) { return CountsAnywhere(value, member, primary); });
+  return std::min(value.min_sync_copies, static_cast<std::uint32_t>(candidates));
+}
+
 SyncSet FullSyncSet(const RegisterValue& value, NodeId primary) {
   std::vector<NodeId> nodes;
   for (const Member& member : value.members)
     if (MayConfirm(value, member, primary)) nodes.push_back(member.id);
+  // A rule that leaves nobody must not look like a cluster that has nobody.
+  if (nodes.size() < FewestCopies(value, primary)) {
+    nodes.clear();
+    for (const Member& member : value.members)
+      if (CountsAnywhere(value, member, primary)) nodes.push_back(member.id);
+  }
   return SyncSetOf(value, std::move(nodes));
 }
 

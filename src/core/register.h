@@ -160,9 +160,12 @@ Basis BasisOf(const RegisterValue& value);
 // branches that were abandoned before their activation.
 bool OnLineage(const RegisterValue& value, TimelineId timeline, EpochId wal_epoch);
 
-// May commits of `primary` be counted on `member`?
+// May commits of `primary` be counted on `member`? Never in async. MayConfirm keeps to sync_zone.
+bool CountsAnywhere(const RegisterValue& value, const Member& member, NodeId primary);
 bool MayConfirm(const RegisterValue& value, const Member& member, NodeId primary);
-// These nodes with the k that is aimed at.
+// With less than that, on_no_sync decides: min_sync_copies, as far as there are candidates.
+std::uint32_t FewestCopies(const RegisterValue& value, NodeId primary);
+// These nodes (sorted) with the k that is aimed at.
 SyncSet SyncSetOf(const RegisterValue& value, std::vector<NodeId> nodes);
 // S = every node that may confirm (none in async).
 SyncSet FullSyncSet(const RegisterValue& value, NodeId primary);

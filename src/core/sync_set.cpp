@@ -54,29 +54,33 @@ void Machine::WatchStandbys(const LocalView& before) {
   }
 }
 
-// S and k as they should be: every candidate that streams and keeps up; who is lost for longer than
-// a TTL leaves.
-SyncSet Machine::WantedSync() const {
+// Who streams, and keeps up; who is lost for longer than a TTL is not among them.
+std::vector<NodeId> Machine::KeepingUp(bool any_zone) const {
   const RegisterValue& value = *CommittedValue(s_);
-  SyncSet wanted;
-  if (value.durability == Durability::kAsync) return wanted;
-  const Timers t = T();
-  bool candidates = false;
+  std::vector<NodeId> nodes;
   for (const Member& member : value.members) {
-    if (!member.sync_candidate || member.id == Me()) continue;
-    candidates = true;
+    if (!(any_zone ? CountsAnywhere(value, member, Me()) : MayConfirm(value, member, Me())))
+      continue;
     auto it = s_.standbys.find(member.id);
     if (it == s_.standbys.end()) continue;
     const State::StandbyHeard& standby = it->second;
-    const bool heard = Since(now_, standby.at) < t.ttl;
+    const bool heard = Since(now_, standby.at) < T().ttl;
     const bool close = standby.flushed.value + kCloseBytes >= s_.view.status.flush_lsn.value;
     const bool settled = standby.streams && Since(now_, standby.streams_since) >= kSettled;
-    if (value.sync.Has(member.id) ? heard : heard && settled && close)
-      wanted.nodes.push_back(member.id);
+    if (value.sync.Has(member.id) ? heard : heard && settled && close) nodes.push_back(member.id);
   }
-  wanted.k = wanted.nodes.empty() ? 0 : 1;
-  const bool one_copy = !candidates || value.on_no_sync == OnNoSync::kDegrade;
-  return wanted.nodes.empty() && !one_copy ? value.sync : wanted;  // else commits wait
+  return nodes;
+}
+
+// S and k as they should be.
+SyncSet Machine::WantedSync() const {
+  const RegisterValue& value = *CommittedValue(s_);
+  SyncSet wanted = SyncSetOf(value, KeepingUp(false));
+  const std::uint32_t fewest = FewestCopies(value, Me());
+  if (wanted.k >= fewest) return wanted;
+  if (value.on_no_sync == OnNoSync::kDegrade) return SyncSetOf(value, KeepingUp(true));
+  const SyncSet full = FullSyncSet(value, Me());  // commits wait
+  return value.sync.k >= fewest || full.k < fewest ? value.sync : full;
 }
 
 void Machine::TakeSetting(const SyncSet& setting) {
@@ -88,14 +92,16 @@ void Machine::TakeSetting(const SyncSet& setting) {
   s_.sync_barrier.reset();
 }
 
-// While what left S was heard after the grants that hold the lease now, this node may be the deaf
-// one, and its lease about to end: S must not shrink to nothing before that.
-bool Machine::HeardSince(const SyncSet& next) const {
+// While who is lost was heard after the grants that hold the lease now, this node may be the deaf
+// one, and its lease about to end: S must not shrink to nothing before that. Who leaves S because
+// it is not to be counted any more is not lost.
+bool Machine::HeardSince(const SyncSet& wanted) const {
   const RegisterValue& value = *CommittedValue(s_);
   if (!policy_.hears_before_shrink) return true;
   const Instant asked = MajorityOfGrants(&State::Grant::sent);
   for (const NodeId node : value.sync.nodes) {
-    if (next.Has(node) && next.k >= value.sync.k) continue;
+    const Member* member = FindMember(value, node);
+    if (wanted.Has(node) || !member || !MayConfirm(value, *member, Me())) continue;
     auto it = s_.standbys.find(node);
     if (it != s_.standbys.end() && BeforeOnSomeClock(asked, it->second.at)) return false;
   }
@@ -113,15 +119,14 @@ bool Machine::BarrierPassed(const SyncSet& next) {
 }
 
 void Machine::StepTowards(const SyncSet& wanted) {
+  if (!HeardSince(wanted)) return;
   const SyncSet agreed = CommittedValue(s_)->sync;
   const bool raises = agreed.k == 0 && wanted.k > 0;
   const bool shrinks = Within(wanted, agreed) && wanted.k >= agreed.k;
-  if (!raises && !shrinks) {  // the register first; never what leaves together with what joins
-    const SyncSet next = Within(agreed, wanted) ? wanted : Union(agreed, wanted);
-    if (HeardSince(next)) Ask(ChangeSync{next});
+  if (!raises && !shrinks) {  // the register first; never what leaves, or raises k, together
+    Ask(ChangeSync{Union(agreed, wanted)});
     return;
   }
-  if (!HeardSince(wanted)) return;
   if (!policy_.sync_order) return Ask(ChangeSync{wanted});
   if (!s_.shrinking || s_.setting != wanted) {
     s_.shrinking = true;

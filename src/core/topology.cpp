@@ -81,6 +81,14 @@ std::string MismatchOf(const State& state, const RegisterValue& value, Instant n
   return "";
 }
 
+std::string DegradedOf(const RegisterValue& value) {
+  const std::uint32_t fewest = FewestCopies(value, value.primary);
+  if (!Enforces(value) || !value.active || value.sync.k >= fewest) return "";
+  if (value.sync.k == 0) return "commits are on " + NameOf(value, value.primary) + " alone";
+  return "commits wait for " + std::to_string(value.sync.k) + " standbys, min_sync_copies is " +
+         std::to_string(value.min_sync_copies);
+}
+
 }  // namespace
 
 Topology TopologyOf(const State& state, Instant now) {
@@ -121,6 +129,7 @@ Topology TopologyOf(const State& state, Instant now) {
       t.second_primary =
           member.name + " takes writes too, on timeline " + std::to_string(status->timeline.value);
   }
+  t.degraded = DegradedOf(*value);
   t.mismatch = MismatchOf(state, *value, now);
   t.lease_ttl = timers.ttl;
   t.lease_lapsed = leading && state.lease_lapsed;

@@ -68,6 +68,8 @@ class Drawing {
     config.ttl_ms = random_.Chance(250) ? 500 : 2000;
     if (random_.Chance(120)) config.durability = Durability::kAsync;
     if (random_.Chance(350)) config.on_no_sync = OnNoSync::kDegrade;
+    if (shape.nodes >= 4 && random_.Chance(400)) config.sync_copies = 2;
+    if (config.sync_copies > 1 && random_.Chance(300)) config.min_sync_copies = 2;
     config.auto_voters = shape.members >= 2 && random_.Chance(300);
     plan_.mutant = mutant;
     noise_ = kNoise;
@@ -158,7 +160,7 @@ class Drawing {
   // An operator who does not care whether this is a good moment.
   void Command() {
     const std::string ask = "ask " + Any() + " ";
-    switch (random_.Between(0, 11)) {
+    switch (random_.Between(0, 12)) {
       case 0:
       case 1:
       case 2:
@@ -181,6 +183,9 @@ class Drawing {
         return Add(ask + "failover" + (random_.Chance(500) ? " " + Any() : ""));
       case 9:
         return Add("release primary");
+      case 11:
+        return Add(ask + (random_.Chance(700) ? "copies " : "min-copies ") +
+                   std::to_string(random_.Between(1, 3)));
       case 10:
         return Add(ask + "no-sync " + (random_.Chance(500) ? "refuse" : "degrade"));
       default:

@@ -65,6 +65,7 @@ const Mutant kMutants[] = {
     {"inexact_counted", {&Policy::exact_only}, "I7", "inexact-ends", kScheduleSeeds},
     {"inactive_counted", {&Policy::basis_quorum}, "I3", "basis-of-inactive", kScheduleSeeds},
     {"not_gated_yet", {&Policy::gated_first}, "I5", "observe-ends-unheard", kScheduleSeeds},
+    {"fed_unseen", {&Policy::fed_is_counted}, "I3", nullptr, 400},
     {"any_lineage", {&Policy::lineage}, "I3", nullptr, 400},
     {"register_first", {&Policy::sync_order}, "I11", nullptr, 100},
     {"request_dropped", {&Policy::request_stands}, "I11", nullptr, 300},

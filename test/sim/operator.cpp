@@ -76,6 +76,11 @@ bool World::ForceFence() {
   n->state.failover.stage = Failover::Stage::kFenceVoters;
   n->state.failover.recovery = "forced";
   n->state.failover.version = n->state.proposal->value->version;
+  const RegisterValue& value = *n->state.proposal->value;
+  n->state.failover.primary_end = n->state.peers[value.primary].status.flush_lsn;
+  const Member& wanted = value.members[Pick(value.members.size())];
+  if (!config.plain && wanted.voter && wanted.kind == MemberKind::kData)
+    n->state.failover.wanted = wanted.id;
   coverage.fences_forced++;
   return true;
 }

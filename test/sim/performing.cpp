@@ -37,6 +37,7 @@ void World::PerformReceiver(Node& n, const Duties& duties) {
                     ((duties.receiver_closed && !s.receiver_closed) || upstream != s.upstream);
   s.receiver_closed = duties.receiver_closed;
   s.upstream = upstream;
+  s.upto = duties.upstream_upto;
   if (!stop) return;
   // The ticket is taken at once; a busy or frozen receiver notices later.
   const Micros late = random.Chance(50) ? Delay(Ms(10), Ms(400)) : Delay(Ms(1), Ms(10));

@@ -30,6 +30,8 @@ const Setting kSettings[] = {
     {"ttl", &Config::ttl_ms},
     {"async", &Config::durability, static_cast<int>(Durability::kAsync)},
     {"degrade", &Config::on_no_sync, static_cast<int>(OnNoSync::kDegrade)},
+    {"copies", &Config::sync_copies},
+    {"min-copies", &Config::min_sync_copies},
     {"manual", &Config::mode, static_cast<int>(Mode::kManual)},
     {"auto-voters", &Config::auto_voters},
     {"frames", &Config::frames},

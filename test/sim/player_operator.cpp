@@ -22,6 +22,10 @@ std::optional<Change> SettingIn(const std::string& name, const std::string& valu
     change.lease_ttl_ms = number;
   } else if (name == "drift" && number) {
     change.drift_permille = number;
+  } else if (name == "copies" && number) {
+    change.sync_copies = number;
+  } else if (name == "min-copies" && number) {
+    change.min_sync_copies = number;
   } else if (name == "mode" && (value == "manual" || value == "automatic")) {
     change.mode = value == "manual" ? Mode::kManual : Mode::kAutomatic;
   } else if (name == "mode" && value == "observe") {
@@ -107,6 +111,8 @@ std::optional<Change> Player::Missing() const {
   if (value->drift_permille != kDriftPermille) settings.drift_permille = kDriftPermille;
   if (value->durability != c.durability) settings.durability = c.durability;
   if (value->on_no_sync != c.on_no_sync) settings.on_no_sync = c.on_no_sync;
+  if (value->sync_copies != c.sync_copies) settings.sync_copies = c.sync_copies;
+  if (value->min_sync_copies != c.min_sync_copies) settings.min_sync_copies = c.min_sync_copies;
   if (!(settings == ChangeSettings{})) return settings;
   ChangeVoters voters;
   for (std::uint16_t id = 1; id <= c.nodes + c.witnesses; id++) {
@@ -148,7 +154,8 @@ bool Player::WholeNow() {
   const RegisterValue* value = w_.observer.Newest();
   const bool spare = VoterCount(*value) > 1 && value->voters_prev.empty();
   // With one standby in S, and commits that wait for it, that one must not fail.
-  const bool goes_on = value->sync.nodes.size() != 1 || value->on_no_sync == OnNoSync::kDegrade;
+  const bool goes_on = value->sync.nodes.size() > FewestCopies(*value, value->primary) ||
+                       value->on_no_sync == OnNoSync::kDegrade;
   // Nor may the primary still be asking for what was right a moment ago.
   const Node& primary = w_.MachineOf(*value, value->primary);
   return Well(w_) && !primary.state.request && w_.EveryStandbyStreams() && !Missing() &&

@@ -56,6 +56,7 @@ struct Server : DataDirectory {
 
   // the receiver
   bool receiver_closed = false;  // the ticket
+  Lsn upto;                      // no WAL beyond is taken; 0: all
   NodeId source;                 // the machine that answered at the upstream's address
   std::uint64_t connection = 0;  // 0: not streaming
   std::uint64_t upstream_life = 0;

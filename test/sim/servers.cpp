@@ -79,6 +79,11 @@ void World::StreamTo(Node& primary, Node& standby) {
 void World::ReceiveWal(Node& standby, std::uint64_t connection, Record record) {
   Server& s = standby.server;
   if (s.connection != connection || s.out_of_recovery || s.promoting) return;
+  if (s.upto != Lsn{}) {
+    const Record before = s.written;
+    while (record != 0 && wal.EndOf(record) > s.upto) record = wal.ParentOf(record);
+    if (wal.IsAncestor(before, record) && before != record) coverage.fed++;
+  }
   if (wal.IsAncestor(s.written, record)) {
     s.written = record;
   } else if (!wal.IsAncestor(record, s.written)) {

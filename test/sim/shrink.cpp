@@ -125,6 +125,8 @@ class Shrinker {
     reset(&Config::nodes);
     reset(&Config::auto_voters);
     reset(&Config::on_no_sync);
+    reset(&Config::min_sync_copies);
+    reset(&Config::sync_copies);
     reset(&Config::durability);
     reset(&Config::frames);
     reset(&Config::ttl_ms);

@@ -94,6 +94,8 @@ RegisterValue World::FirstValue() {
   value.drift_permille = kDriftPermille;
   value.durability = config.durability;
   value.on_no_sync = config.on_no_sync;
+  value.sync_copies = config.sync_copies;
+  value.min_sync_copies = config.min_sync_copies;
   value.mode = config.mode;
   value.auto_voters = config.auto_voters;
   for (std::size_t i = 0; i < config.nodes + config.witnesses; i++) {
@@ -105,7 +107,7 @@ RegisterValue World::FirstValue() {
   }
   value.sync = FullSyncSet(value, value.primary);
   value.basis = BasisOf(value);
-  value.lineage = {{value.timeline, value.epoch}};
+  value.lineage = {{value.timeline, value.epoch, Lsn{}}};
   return value;
 }
 

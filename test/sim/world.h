@@ -34,6 +34,7 @@ struct Config {
   std::size_t spares = 0;         // machines with nothing on them, for CloneOnto
   Durability durability = Durability::kQuorum;
   OnNoSync on_no_sync = OnNoSync::kRefuse;
+  std::uint32_t sync_copies = 1, min_sync_copies = 1;
   Mode mode = Mode::kAutomatic;
   bool auto_voters = false;
   std::uint32_t ttl_ms = 2000;

@@ -190,36 +190,50 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Settings, Changes,
-    testing::Values(Row{"longer lease", Set([](auto& s) { s.lease_ttl_ms = 5000; }), "", nullptr,
-                        [](const RegisterValue& v) {
-                          return v.lease_ttl_ms == 5000 && v.longest_ttl_ms == 5000;
-                        }},
-                    Row{"shorter lease", Set([](auto& s) { s.lease_ttl_ms = 500; }), "", nullptr,
-                        [](const RegisterValue& v) {
-                          return v.lease_ttl_ms == 500 && v.longest_ttl_ms == 3000;
-                        }},
-                    Row{"too short", Set([](auto& s) { s.lease_ttl_ms = 5; }), "too short"},
-                    Row{"too much drift", Set([](auto& s) { s.drift_permille = 400; }), "drift"},
-                    Row{"mode and pause", Set([](auto& s) {
-                          s.mode = Mode::kAutomatic;
-                          s.paused = false;
-                        }),
-                        "", nullptr,
-                        [](const RegisterValue& v) {
-                          return v.mode == Mode::kAutomatic && !v.paused;
-                        }},
-                    Row{"nothing", ChangeSettings{}, ""},
-                    Row{"as it is", Set([](auto& s) { s.lease_ttl_ms = 1500; }), ""},
-                    Row{"async", Set([](auto& s) { s.durability = Durability::kAsync; }), "",
-                        nullptr, [](const RegisterValue& v) { return v.sync == SyncSet{}; }},
-                    Row{"async too early", Set([](auto& s) { s.durability = Durability::kAsync; }),
-                        "not active", Inactive, nullptr, Verdict::kMoved},
-                    Row{"failover to a standby", StartFailover{NodeId{3}, false}, ""},
-                    Row{"failover to anybody", StartFailover{}, ""},
-                    Row{"failover to the primary", StartFailover{kPrimary, false}, "already"},
-                    Row{"failover to a witness", StartFailover{NodeId{10}, false}, "witness"},
-                    Row{"failover to a member", StartFailover{NodeId{9}, false}, "only a voter"},
-                    Row{"failover to nobody", StartFailover{NodeId{8}, false}, "no such"}),
+    testing::Values(
+        Row{"longer lease", Set([](auto& s) { s.lease_ttl_ms = 5000; }), "", nullptr,
+            [](const RegisterValue& v) {
+              return v.lease_ttl_ms == 5000 && v.longest_ttl_ms == 5000;
+            }},
+        Row{"shorter lease", Set([](auto& s) { s.lease_ttl_ms = 500; }), "", nullptr,
+            [](const RegisterValue& v) {
+              return v.lease_ttl_ms == 500 && v.longest_ttl_ms == 3000;
+            }},
+        Row{"too short", Set([](auto& s) { s.lease_ttl_ms = 5; }), "too short"},
+        Row{"too much drift", Set([](auto& s) { s.drift_permille = 400; }), "drift"},
+        Row{"mode and pause", Set([](auto& s) {
+              s.mode = Mode::kAutomatic;
+              s.paused = false;
+            }),
+            "", nullptr,
+            [](const RegisterValue& v) { return v.mode == Mode::kAutomatic && !v.paused; }},
+        Row{"nothing", ChangeSettings{}, ""},
+        Row{"as it is", Set([](auto& s) { s.lease_ttl_ms = 1500; }), ""},
+        Row{"async", Set([](auto& s) { s.durability = Durability::kAsync; }), "", nullptr,
+            [](const RegisterValue& v) { return v.sync == SyncSet{}; }},
+        Row{"async too early", Set([](auto& s) { s.durability = Durability::kAsync; }),
+            "not active", Inactive, nullptr, Verdict::kMoved},
+        Row{"copies", Set([](auto& s) { s.sync_copies = 3; }), "", nullptr,
+            [](const RegisterValue& v) { return v.sync_copies == 3; }},
+        Row{"fewer copies than must be", Set([](auto& s) { s.min_sync_copies = 3; }),
+            "sync_copies"},
+        Row{"a zone", ChangeZone{NodeId{3}, "east"}, "", nullptr,
+            [](const RegisterValue& v) { return FindMember(v, NodeId{3})->zone == "east"; }},
+        Row{"the zone it has", ChangeZone{NodeId{3}, "zone3"}, ""},
+        Row{"a zone of nobody", ChangeZone{NodeId{8}, "east"}, "no such"},
+        Row{"other zones, and there is none", Set([](auto& s) { s.sync_zone = SyncZone::kOther; }),
+            "another zone",
+            [](RegisterValue& v) {
+              for (Member& member : v.members) member.zone = "a";
+            }},
+        Row{"lag", Set([](auto& s) { s.max_failover_lag_bytes = 0; }), "", nullptr,
+            [](const RegisterValue& v) { return v.max_failover_lag_bytes == 0; }},
+        Row{"failover to a standby", StartFailover{NodeId{3}, false}, ""},
+        Row{"failover to anybody", StartFailover{}, ""},
+        Row{"failover to the primary", StartFailover{kPrimary, false}, "already"},
+        Row{"failover to a witness", StartFailover{NodeId{10}, false}, "witness"},
+        Row{"failover to a member", StartFailover{NodeId{9}, false}, "only a voter"},
+        Row{"failover to nobody", StartFailover{NodeId{8}, false}, "no such"}),
     [](const auto& row) { return "r" + std::to_string(row.index); });
 
 void Observing(RegisterValue& v) {
@@ -277,6 +291,15 @@ TEST(Settings, AreNamedWithTheirNewValues) {
                   s.mode = Mode::kObserve;
                 }),
                 "mode observe, lease 5000 ms"},
+           Case{Set([](auto& s) {
+                  s.sync_copies = 2;
+                  s.min_sync_copies = 2;
+                  s.sync_zone = SyncZone::kOther;
+                  s.max_failover_lag_bytes = 7;
+                }),
+                "sync_copies 2, min_sync_copies 2, sync_zone other, max_failover_lag_bytes 7"},
+           Case{ChangeZone{NodeId{3}, "east"}, "zone of n3: east"},
+           Case{StartFailover{NodeId{3}, true}, "failover to n3, loss accepted"},
            Case{ChangeSettings{}, "no setting"},
        })
     EXPECT_EQ(TextOf(Base(), c.change), c.text);

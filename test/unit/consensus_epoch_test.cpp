@@ -130,7 +130,7 @@ TEST(Activation, WaitsForLeaseSettingAndStandby) {
     EXPECT_EQ(request.has_value(), c.lease && c.setting && c.standby) << c.name;
     EXPECT_FALSE(GateOpen(node.state, node.now)) << c.name;
     if (!request) continue;
-    EXPECT_EQ(request->change, Change{Activate{TimelineId{2}, Lsn{}}});
+    EXPECT_EQ(request->change, (Change{Activate{TimelineId{2}, Lsn{}}}));
     node.Hear(
         3,
         Commit{WriteOf(Activated(node.second, 2, node.state.durable.boot_count), node.ballot), 2});

@@ -33,7 +33,7 @@ inline RegisterValue FirstValue(std::uint16_t nodes = 3) {
   value.sync = FullSyncSet(value, value.primary);
   value.basis = BasisOf(value);
   value.primary_boot = BootCount{2};  // every Node is booted once more
-  value.lineage = {{TimelineId{1}, kFirst}};
+  value.lineage = {{TimelineId{1}, kFirst, Lsn{}}};
   return value;
 }
 
@@ -60,7 +60,7 @@ inline RegisterValue Activated(RegisterValue value, std::uint32_t timeline,
   value.timeline = TimelineId{timeline};
   value.target_branch.reset();
   if (value.lineage.back().timeline != value.timeline)
-    value.lineage.push_back({value.timeline, value.epoch});
+    value.lineage.push_back({value.timeline, value.epoch, Lsn{}});
   return value;
 }
 

@@ -101,6 +101,102 @@ TEST(SyncSet, WhatLeavesLeavesTheSettingFirst) {
   EXPECT_EQ(node.state.setting, kOnly3);
 }
 
+// ---- more copies than one
+
+RegisterValue TwoCopies(std::uint16_t nodes, std::uint32_t least) {
+  RegisterValue value = FirstValue(nodes);
+  value.sync_copies = 2;
+  value.min_sync_copies = least;
+  value.sync = FullSyncSet(value, value.primary);
+  return value;
+}
+
+// Never what leaves, and fewer copies, together in one step: first the register counts on fewer.
+TEST(SyncSet, FewerCopiesAreAgreedBeforeTheyAreEnforced) {
+  Primary node(TwoCopies(3, 1));
+  ASSERT_EQ(node.state.setting, (SyncSet{kBoth.nodes, 2}));
+  node.streams = {3};
+  node.Run(seconds(4));
+  ASSERT_EQ(node.Asked(), kBoth);
+  EXPECT_EQ(node.state.setting.k, 2u);
+  node.Commits(node.With(kBoth));
+  node.Run(seconds(2));
+  EXPECT_EQ(node.state.setting, kOnly3);
+  ASSERT_EQ(node.Asked(), kOnly3);
+}
+
+TEST(SyncSet, MoreCopiesAreEnforcedBeforeTheyAreAgreed) {
+  Primary node;
+  node.loads = false;
+  RegisterValue value = node.With(kBoth);
+  value.sync_copies = 2;
+  node.Commits(value);
+  node.Run(seconds(3));
+  EXPECT_EQ(node.state.setting, (SyncSet{kBoth.nodes, 2}));
+  EXPECT_FALSE(node.request);
+  node.loads = true;
+  node.Run(seconds(1));
+  ASSERT_EQ(node.Asked(), (SyncSet{kBoth.nodes, 2}));
+}
+
+TEST(SyncSet, ANodeMoreAndACopyMoreAreTwoSteps) {
+  RegisterValue value = TwoCopies(3, 1);
+  value.sync = kOnly3;
+  Primary node(value);
+  node.Run(seconds(3));
+  ASSERT_EQ(node.Asked(), kBoth) << "the register first, with as many copies as before";
+  node.Commits(node.With(kBoth));
+  node.Run(seconds(2));
+  ASSERT_EQ(node.Asked(), (SyncSet{kBoth.nodes, 2}));
+}
+
+TEST(SyncSet, BelowTheFewestCopies) {
+  struct Case {
+    const char* name;
+    OnNoSync on_no_sync;
+    std::optional<SyncSet> asked;
+  };
+  for (const Case& c : {Case{"commits wait", OnNoSync::kRefuse, std::nullopt},
+                        Case{"commits go on", OnNoSync::kDegrade, kBoth}}) {
+    RegisterValue value = TwoCopies(3, 2);
+    value.on_no_sync = c.on_no_sync;
+    Primary node(value);
+    node.streams = {3};
+    node.Run(seconds(4));
+    EXPECT_EQ(node.Asked(), c.asked) << c.name;
+  }
+}
+
+TEST(SyncSet, WhoIsInTheSameZoneIsNotCounted) {
+  RegisterValue value = FirstValue();
+  value.members[0].zone = value.members[1].zone = "a";
+  value.sync_zone = SyncZone::kOther;
+  value.sync = kBoth;
+  Primary node(value);
+  node.Run(seconds(2));
+  ASSERT_EQ(node.Asked(), kOnly3);
+  node.Commits(node.With(kOnly3));
+  node.streams = {2};
+  node.Run(seconds(4));
+  EXPECT_FALSE(node.request) << "commits wait";
+}
+
+// What a client is told of must be on S as it is after a request that may be committed already.
+TEST(SyncSet, AcknowledgedIsWhatTheRegisterCountsOn) {
+  Primary node;
+  const auto must = [&node] { return DutiesOf(node.state, node.now).ack_names; };
+  EXPECT_EQ(must(), (std::vector<std::string>{"n2", "n3"}));
+  node.streams = {3};
+  node.Run(seconds(4));
+  ASSERT_EQ(node.Asked(), kOnly3);
+  EXPECT_EQ(must(), std::vector<std::string>{"n3"}) << "asked for, not known to be committed";
+  node.Commits(node.With(kOnly3));
+  node.streams = {2, 3};
+  node.Run(seconds(4));
+  ASSERT_EQ(node.Asked(), kBoth);
+  EXPECT_EQ(must(), std::vector<std::string>{"n3"}) << "not agreed yet";
+}
+
 TEST(SyncSet, WhatJoinsJoinsTheRegisterFirst) {
   RegisterValue value = FirstValue();
   value.sync = kOnly3;

@@ -40,12 +40,54 @@ TEST(Register, AnInactiveEpochCountsOnItsBasis) {
   EXPECT_EQ(BasisOf(value), value.basis);
 }
 
-TEST(Register, TheFullSyncSetIsAllOtherVotersAndOne) {
-  RegisterValue value = samples::Value();
-  EXPECT_EQ(FullSyncSet(value, NodeId{2}), (SyncSet{{NodeId{1}, NodeId{3}}, 1}));
-  EXPECT_EQ(FullSyncSet(value, NodeId{1}), (SyncSet{{NodeId{2}, NodeId{3}}, 1}));
-  value.members = {samples::Node(2), samples::Node(9, false)};
-  EXPECT_EQ(FullSyncSet(value, NodeId{2}), (SyncSet{{}, 0}));
+// n1 to n4 in zones; n1 is the primary. S and k as they are when every node keeps up.
+TEST(Register, FullSyncSet) {
+  struct Case {
+    const char* name;
+    std::vector<std::string> zones;
+    std::function<void(RegisterValue&)> set;
+    SyncSet full;
+    std::uint32_t fewest;
+  };
+  const auto copies = [](std::uint32_t some, std::uint32_t least) {
+    return [=](RegisterValue& v) {
+      v.sync_copies = some;
+      v.min_sync_copies = least;
+    };
+  };
+  const auto other = [](RegisterValue& v) { v.sync_zone = SyncZone::kOther; };
+  const NodeId n2{2}, n3{3}, n4{4};
+  for (const Case& c : {Case{"one copy", {"", "", ""}, copies(1, 1), {{n2, n3}, 1}, 1},
+                        Case{"two copies", {"", "", "", ""}, copies(2, 1), {{n2, n3, n4}, 2}, 1},
+                        Case{"more than there are", {"", "", ""}, copies(3, 2), {{n2, n3}, 2}, 2},
+                        Case{"fewer candidates than wanted", {"", ""}, copies(2, 2), {{n2}, 1}, 1},
+                        Case{"nobody else", {""}, copies(2, 2), {{}, 0}, 0},
+                        Case{"another zone", {"a", "a", "b"}, other, {{n3}, 1}, 1},
+                        Case{"no other zone", {"a", "a", "a"}, other, {{n2, n3}, 2}, 1},
+                        Case{"two copies, one zone",
+                             {"a", "a", "b"},
+                             [&](RegisterValue& v) {
+                               copies(2, 2)(v);
+                               other(v);
+                             },
+                             {{n2, n3}, 2},
+                             2},
+                        Case{"async",
+                             {"", ""},
+                             [](RegisterValue& v) { v.durability = Durability::kAsync; },
+                             {{}, 0},
+                             0}}) {
+    RegisterValue value = samples::Value();
+    value.sync_zone = SyncZone::kAny;
+    value.members.clear();
+    for (std::size_t i = 0; i < c.zones.size(); i++) {
+      value.members.push_back(samples::Node(static_cast<std::uint16_t>(i + 1)));
+      value.members.back().zone = c.zones[i];
+    }
+    c.set(value);
+    EXPECT_EQ(FullSyncSet(value, NodeId{1}), c.full) << c.name;
+    EXPECT_EQ(FewestCopies(value, NodeId{1}), c.fewest) << c.name;
+  }
 }
 
 TEST(Register, OnlyWalOfTheLineageIsOnIt) {
@@ -190,6 +232,9 @@ INSTANTIATE_TEST_SUITE_P(
         Breakage{"own synchronous set", [](Value& v) { v.sync.nodes[0] = v.primary; }},
         Breakage{"k is larger", [](Value& v) { v.sync.k = 3; }},
         Breakage{"k is larger", [](Value& v) { v.basis.sync.k = 3; }},
+        Breakage{"sync_copies", [](Value& v) { v.min_sync_copies = v.sync_copies + 1; }},
+        Breakage{"sync_copies", [](Value& v) { v.min_sync_copies = 0; }},
+        Breakage{"zone of", [](Value& v) { v.members[0].zone = "a\n"; }},
         Breakage{"no lineage", [](Value& v) { v.lineage.clear(); }},
         Breakage{"too long a one",
                  [](Value& v) { v.lineage.resize(kMaxLineage + 1, v.lineage.back()); }},
