@@ -15,6 +15,7 @@ package Orchestra::Cluster;
 use strict;
 use warnings;
 use Carp;
+use File::Path ();
 use Orchestra::Node;
 use Orchestra::Relay;
 use Orchestra::Wait qw(wait_for);
@@ -244,6 +245,18 @@ sub make_its_own
 	$node->append_conf('postgresql.conf', 'port = ' . $node->port);
 	$self->_follow($node, $from);
 	$node->set_standby_mode;
+	return $node;
+}
+
+# A node that is not running becomes a standby of $from by a base backup, and is started. It has no
+# vote.
+sub make_anew
+{
+	my ($self, $node, $from) = @_;
+	File::Path::rmtree($node->data_dir);
+	PostgreSQL::Test::Utils::system_or_bail('pg_basebackup', '-D', $node->data_dir,
+		'-d', $from->connstr('postgres'), '--checkpoint=fast', '--no-sync');
+	$self->make_its_own($node, $from)->start;
 	return $node;
 }
 
