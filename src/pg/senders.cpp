@@ -19,7 +19,9 @@ void Claim() {
     if (!pg_atomic_compare_exchange_u32(&slot.pid, &free, kClaimed)) continue;
     mine = &slot;
     on_shmem_exit(Release, 0);
-    const char* name = MyProcPort != nullptr ? MyProcPort->application_name : nullptr;
+    // What streams to a subscriber is no copy, whatever it calls itself.
+    const bool physical = MyProcPort != nullptr && !am_db_walsender;
+    const char* name = physical ? MyProcPort->application_name : nullptr;
     strlcpy(slot.name, name != nullptr ? name : "", sizeof slot.name);
     return;
   }
@@ -38,6 +40,20 @@ void FindPublished(Sender* sender) {
   }
 }
 
+// False: nobody there.
+bool ReadSender(int index, Sender* sender) {
+  WalSnd& slot = WalSndCtl->walsnds[index];
+  SpinLockAcquire(&slot.mutex);
+  sender->pid = slot.pid;
+  sender->state = slot.state;
+  sender->flushed = slot.flush;
+  sender->priority = slot.sync_standby_priority;
+  SpinLockRelease(&slot.mutex);
+  if (sender->pid == 0) return false;
+  FindPublished(sender);
+  return true;
+}
+
 }  // namespace
 
 void PublishSender(uint64 generation) {
@@ -51,18 +67,23 @@ void PublishSender(uint64 generation) {
 
 void ForEachSender(const std::function<void(const Sender&)>& visit) {
   for (int i = 0; i < max_wal_senders; i++) {
-    WalSnd& slot = WalSndCtl->walsnds[i];
     Sender sender{};
-    SpinLockAcquire(&slot.mutex);
-    sender.pid = slot.pid;
-    sender.state = slot.state;
-    sender.flushed = slot.flush;
-    sender.priority = slot.sync_standby_priority;
-    SpinLockRelease(&slot.mutex);
-    if (sender.pid == 0) continue;
-    FindPublished(&sender);
-    visit(sender);
+    if (ReadSender(i, &sender)) visit(sender);
   }
+}
+
+// A standby that connects anew may have two walsenders for a while.
+uint32 CountFlushed(const char (*names)[sizeof SharedSender::name], uint32 count, XLogRecPtr end) {
+  uint32 found = 0;  // one bit a name
+  for (int i = 0; i < max_wal_senders; i++) {
+    const WalSnd& slot = WalSndCtl->walsnds[i];
+    if (*const_cast<const volatile pid_t*>(&slot.pid) == 0) continue;
+    Sender sender{};
+    if (!ReadSender(i, &sender) || !sender.published || sender.flushed < end) continue;
+    for (uint32 n = 0; n < count; n++)
+      if (pg_strcasecmp(names[n], sender.name) == 0) found |= uint32{1} << n;
+  }
+  return static_cast<uint32>(__builtin_popcount(found));
 }
 
 }  // namespace orchestra::pg

@@ -24,4 +24,8 @@ struct Sender {
 // Every active walsender of this server.
 void ForEachSender(const std::function<void(const Sender&)>& visit);
 
+// How many of these `count` (32 at most) standbys have flushed their WAL up to `end`. For hooks: it
+// neither allocates nor waits.
+uint32 CountFlushed(const char (*names)[sizeof SharedSender::name], uint32 count, XLogRecPtr end);
+
 }  // namespace orchestra::pg

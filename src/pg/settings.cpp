@@ -10,6 +10,7 @@ namespace orchestra::pg {
 namespace {
 
 bool enabled = true;
+bool enforce_durability = true;
 char* node_name;
 char* role_bind;
 int role_port;
@@ -162,6 +163,11 @@ void DefineSettings() {
   DefineCustomBoolVariable("orchestra.enabled",
                            "Off: the server runs as if orchestra were not preloaded.", nullptr,
                            &enabled, true, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
+  DefineCustomBoolVariable("orchestra.enforce_durability",
+                           "Off: transactions that ask for less than the cluster's durability "
+                           "get it.",
+                           nullptr, &enforce_durability, true, PGC_SUSET, 0, nullptr, nullptr,
+                           nullptr);
   DefineText("orchestra.node_name", "Unique name of this node; empty: host:port.", &node_name, "",
              PGC_POSTMASTER, Check<WrongName>);
   DefineText("orchestra.role_bind", "IP address of the role port; * for all.", &role_bind, "*",
@@ -195,6 +201,7 @@ std::string WrongName(const char* text) {
 }
 
 bool Enabled() { return enabled; }
+bool EnforceDurability() { return enforce_durability; }
 
 Address ServerAddress() {
   const Parsed found = ParseConninfo(conninfo);

@@ -18,6 +18,9 @@ void DefineSettings();
 std::string WrongName(const char* text);
 
 bool Enabled();
+// Every transaction waits for what durability quorum needs, whatever its synchronous_commit. A
+// superuser may switch it off, for a session, a role or a database.
+bool EnforceDurability();
 std::string NodeName();  // default: host:port of conninfo, else this machine's name and port
 Address RoleBind();      // role port; port 0: off
 Address PeerBind();      // peer port; port 0: off
