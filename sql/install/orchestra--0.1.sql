@@ -199,6 +199,20 @@ CREATE FUNCTION orchestra_cluster(
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED ROWS 1;
 COMMENT ON FUNCTION orchestra_cluster() IS 'the committed register, as this node knows it';
 
+CREATE FUNCTION orchestra_gate(
+    OUT open          boolean,
+    OUT gated         boolean,
+    OUT lease_left_ms bigint,
+    OUT refused       bigint,
+    OUT suppressed    bigint,
+    OUT lifted        bigint,
+    OUT weak          bigint,
+    OUT ended         bigint
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL SAFE ROWS 1;
+COMMENT ON FUNCTION orchestra_gate() IS
+    'the gate of this node, and what it did since the start of this server';
+
 CREATE FUNCTION orchestra_analysis(
     OUT source         text,
     OUT node           text,
@@ -501,15 +515,15 @@ REVOKE ALL ON FUNCTION
     orchestra_failover, orchestra_set_mode, orchestra_pause, orchestra_resume, orchestra_set,
     orchestra_drop_cluster, orchestra_confirm_identity, orchestra_version, orchestra_status,
     orchestra_cluster, orchestra_settings, orchestra_former_value, orchestra_analysis,
-    orchestra_rules, orchestra_recoveries, orchestra_recovery_steps,
+    orchestra_gate, orchestra_rules, orchestra_recoveries, orchestra_recovery_steps,
     orchestra_check, orchestra_node_facts, orchestra_facts,
     orchestra_promote, orchestra_repoint, orchestra_check_record, orchestra_record,
     orchestra_grant
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     orchestra_version, orchestra_status, orchestra_cluster, orchestra_settings,
-    orchestra_former_value, orchestra_analysis, orchestra_rules, orchestra_recoveries,
-    orchestra_recovery_steps
+    orchestra_former_value, orchestra_analysis, orchestra_gate, orchestra_rules,
+    orchestra_recoveries, orchestra_recovery_steps
 TO pg_monitor;
 GRANT SELECT ON
     orchestra_change, orchestra_detection, orchestra_recovery, orchestra_recovery_step
