@@ -92,15 +92,10 @@ inline void CreatePhysicalSlot(const char* name) {
 #endif
 }
 
-// Of a process that has a database: whether a client is at its other end, and neither a background
-// worker's work. (Autovacuum's are told apart by a flag.)
-inline bool RunsForClient(const volatile PGPROC& proc) {
+// A client's session, or autovacuum; walsenders are told otherwise.
+inline bool IsRegularBackend(const volatile PGPROC& proc) {
 #if PG_VERSION_NUM >= 180000
-  if (proc.isRegularBackend) return true;
-  const int pid = proc.pid;
-  for (int i = 0; i < max_wal_senders; i++)
-    if (static_cast<const volatile WalSnd&>(WalSndCtl->walsnds[i]).pid == pid) return true;
-  return false;
+  return proc.isRegularBackend;
 #else
   return !proc.isBackgroundWorker;
 #endif

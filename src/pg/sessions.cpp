@@ -49,7 +49,7 @@ void PublishExemption() {
     if (!pg_atomic_compare_exchange_u32(&shared->sessions.exempt[slot], &nobody,
                                         static_cast<uint32>(MyProcPid)))
       continue;
-    on_shmem_exit(Release, Int32GetDatum(slot));
+    on_proc_exit(Release, Int32GetDatum(slot));  // later than ForEachSession sees this process
     return;
   }
 }
@@ -100,16 +100,23 @@ bool IsExempt(int pid) {
   return false;
 }
 
+bool IsSender(int pid) {
+  for (int i = 0; i < max_wal_senders; ++i)
+    if (static_cast<const volatile WalSnd&>(WalSndCtl->walsnds[i]).pid == pid) return true;
+  return false;
+}
+
 // Clients' sessions with a database (physical walsenders have none), as far as they can be seen
-// without a lock; who is missed or mistaken now is seen at the next turn.
+// without a lock; who is missed or mistaken now is seen at the next turn. A process that is gone
+// leaves all but its latch as it was.
 template <typename Visit>
 void ForEachSession(Visit visit) {
   for (uint32 i = 0; i < ProcGlobal->allProcCount; ++i) {
     const volatile PGPROC& proc = ProcGlobal->allProcs[i];
     const int pid = proc.pid;
-    if (pid == 0 || proc.databaseId == InvalidOid) continue;
-    if ((proc.statusFlags & PROC_IS_AUTOVACUUM) != 0 || !compat::RunsForClient(proc)) continue;
-    visit(pid);
+    if (pid == 0 || proc.procLatch.owner_pid != pid || proc.databaseId == InvalidOid) continue;
+    if ((proc.statusFlags & PROC_IS_AUTOVACUUM) != 0) continue;
+    if (compat::IsRegularBackend(proc) || IsSender(pid)) visit(pid);
   }
 }
 
