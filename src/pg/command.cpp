@@ -14,6 +14,7 @@ void Fields(auto& io, Of<Named> auto& v) { io.Name(v.text, kMaxNameBytes); }
 void Fields(auto& io, Of<CreateRequest> auto& v) {
   io.List(v.names, kMaxMembers);
   io(v.mode);
+  io(v.durability);
   io.Name(v.cluster_name, kMaxNameBytes);
   io(v.lease_ttl_ms);
 }

@@ -22,6 +22,7 @@ struct Named {
 struct CreateRequest {
   std::vector<Named> names;
   Mode mode = Mode::kObserve;
+  Durability durability = Durability::kQuorum;
   std::string cluster_name;
   std::uint32_t lease_ttl_ms = 0;
 };

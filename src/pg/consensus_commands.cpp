@@ -50,6 +50,7 @@ std::string ConsensusWorker::Compose(const CreateRequest& request, RegisterValue
   value->system_identifier = state_.introduced->identity.system_identifier;
   value->cluster_name = request.cluster_name;
   value->mode = request.mode;
+  value->durability = request.durability;
   value->version = Version{1};
   value->lease_ttl_ms = value->longest_ttl_ms = request.lease_ttl_ms;
   std::uint16_t next_id = 1;

@@ -98,7 +98,7 @@ std::string CreateCluster(FunctionCallInfo call) {
   const std::vector<std::string> names = NamesArgument(call, 0);
   CreateRequest request;
   request.mode = ModeArgument(TextArgument(call, 1));
-  CheckDurability(TextArgument(call, 2));
+  request.durability = DurabilityArgument(TextArgument(call, 2));
   request.cluster_name = ClusterNameArgument(call, 3);
   request.lease_ttl_ms = LeaseArgument(DatumGetInt32(call->args[4].value));
   const Micros deadline = RawNow() + WaitArgument(call, 5);

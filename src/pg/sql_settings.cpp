@@ -109,8 +109,7 @@ std::string SetAutoVoters(const std::string& text, ChangeSettings* change) {
 }
 
 std::string SetDurability(const std::string& text, ChangeSettings* change) {
-  CheckDurability(text);
-  change->durability = Durability::kQuorum;
+  change->durability = DurabilityArgument(text);
   return text;
 }
 
@@ -221,12 +220,9 @@ Mode ModeArgument(const std::string& text) {
               "Use \"observe\", \"manual\" or \"automatic\".");
 }
 
-void CheckDurability(const std::string& text) {
-  const auto durability = ChoiceOf<Durability>(text);
-  if (!durability) throw Wrong("durability " + Quoted(text) + " is unknown", "Use \"quorum\".");
-  if (*durability != Durability::kQuorum)
-    throw Fail(ERRCODE_FEATURE_NOT_SUPPORTED,
-               "durability " + Quoted(text) + " is not supported yet", "", "Use \"quorum\".");
+Durability DurabilityArgument(const std::string& text) {
+  if (const auto durability = ChoiceOf<Durability>(text)) return *durability;
+  throw Wrong("durability " + Quoted(text) + " is unknown", "Use \"quorum\" or \"async\".");
 }
 
 std::uint32_t LeaseArgument(std::int64_t milliseconds) {

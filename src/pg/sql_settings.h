@@ -10,7 +10,7 @@ namespace orchestra::pg {
 
 // Each raises 22023, with the values there are as hint, when `text` is none of them.
 Mode ModeArgument(const std::string& text);
-void CheckDurability(const std::string& text);  // 0A000 for what exists and is not served yet
+Durability DurabilityArgument(const std::string& text);
 std::uint32_t LeaseArgument(std::int64_t milliseconds);
 
 // Changes the mode and waits until the register of this node says so; when mode observe ends on the
