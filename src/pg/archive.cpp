@@ -72,6 +72,7 @@ void CloseArchiveAtBoot(bool closed) {
   const bool standby = ::access(STANDBY_SIGNAL_FILE, F_OK) == 0;
   const bool close = closed && standby && !FixedAtStart();
   if (close && !IsEmpty(*setting->variable)) EmptyInPostmaster();
+  pg_atomic_write_u32(&shared->archive.emptied, close ? 1 : 0);
   pg_atomic_write_u32(&shared->archive.closed, close ? 1 : 0);
   pg_atomic_write_u32(&shared->archive.configured, configured ? 1 : 0);
   const bool used = setting != nullptr && !IsEmpty(*setting->variable);
@@ -84,12 +85,15 @@ bool SetArchive(bool closed, Micros now) {
   static std::optional<Micros> reloaded;
   if (pg_atomic_exchange_u32(&mine.closed, closed ? 1 : 0) != (closed ? 1 : 0)) reloaded.reset();
   const uint32 wanted = closed ? 0 : pg_atomic_read_u32(&mine.configured);
-  if (pg_atomic_read_u32(&mine.used) == wanted) return true;
+  const bool obeys = pg_atomic_read_u32(&mine.used) == wanted;
+  const bool shown =
+      pg_atomic_exchange_u32(&mine.emptied, 0) == 0 || pg_atomic_read_u32(&mine.configured) == 0;
+  if (obeys && shown) return true;
   if (!reloaded || now - *reloaded >= kRetry) {
     reloaded = now;
     ::kill(PostmasterPid, SIGHUP);
   }
-  return false;
+  return obeys;
 }
 
 }  // namespace orchestra::pg

@@ -64,6 +64,7 @@ struct SharedArchive {
   pg_atomic_uint32 closed;      // 1: it shall find nothing
   pg_atomic_uint32 configured;  // 1: the configuration has a command
   pg_atomic_uint32 used;        // 1: the startup process has loaded a command
+  pg_atomic_uint32 emptied;     // 1: at the start, so that nobody is shown the configured one
 };
 
 // Seqlock-published image of core/board.h's Board.
