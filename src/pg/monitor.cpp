@@ -3,6 +3,7 @@
 #include "net/conninfo.h"
 #include "pg/board_io.h"
 #include "pg/guard.h"
+#include "pg/note_log.h"
 #include "pg/shared.h"
 #include "pg/worker.h"
 
@@ -35,7 +36,12 @@ SELECT (SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension e
                              || r.state || ' ' || r.sync_state, ', ' ORDER BY r.application_name)
                         FROM pg_catalog.pg_stat_replication r), 'primary, nobody streams') END)";
 
-constexpr const char* kRecordFunction = ".orchestra_record($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+std::string CallOf(const std::string& schema, const Record& record) {
+  std::string sql = "SELECT " + schema + "." + record.function + "(";
+  for (std::size_t i = 1; i <= record.params.size(); i++)
+    sql += (i > 1 ? ", $" : "$") + std::to_string(i);
+  return sql + ")";
+}
 
 // The server refused the row itself: it would do so for ever.
 bool IsHopeless(const net::PgError& error) { return error.sqlstate.substr(0, 2) == "22"; }
@@ -51,13 +57,15 @@ void Log(const char* event, const std::string& node, const std::string& reason,
 Micros Monitor::Turn(Micros now) {
   pool_.Poll(now);
   if (now - board_at_ >= kBoardPeriod) LookAtBoard(now);
+  MeasureLoss(now);
   for (std::size_t i = 0; i < logins_.size(); i++) {
     Take(logins_[i], pool_.at(i), now);
     Ask(logins_[i], pool_.at(i), now);
   }
   pool_.Watch();
   if (changed_) Publish();
-  return std::min(pool_.NextTimeout(now), kBoardPeriod);
+  const Micros timeout = std::min(pool_.NextTimeout(now), kBoardPeriod);
+  return measuring_ ? std::clamp(lost_.next_at() - now, Micros{0}, timeout) : timeout;
 }
 
 void Monitor::Reload() {
@@ -73,6 +81,21 @@ void Monitor::LookAtBoard(Micros now) {
   if (board_ && (board_->phase != Phase::kConfigured || !board_->value)) board_.reset();
   KeepMembers();
   if (board_) records_.Collect(board_->node_name, *board_->value);
+}
+
+// What this node committed and the cluster went on without, if it was the primary and is none.
+void Monitor::MeasureLoss(Micros now) {
+  const bool former = board_ && board_->value->primary != board_->self && !RecoveryInProgress();
+  if (!former) {
+    if (std::exchange(measuring_, false)) lost_ = LostWal{};
+    return;
+  }
+  measuring_ = true;
+  const std::optional<Loss> loss = lost_.Turn(now);
+  if (!loss) return;
+  const Note note = LossNote(*loss, board_->self);
+  LogLine(LOG, NoteLine(note, board_->node_name));
+  records_.Add(RecordOf(*loss, note, board_->node_name));
 }
 
 // The connections are those of the committed members, in their order.
@@ -175,10 +198,10 @@ void Monitor::Ask(Login& login, net::PgClient& client, Micros now) {
 bool Monitor::AskRecord(Login& login, net::PgClient& client, Micros now) {
   if (!IsPrimary(login) || !board_->value->active || records_.empty()) return false;
   if (login.schema.empty() || now < login.record_at) return false;
-  const std::string sql = "SELECT " + login.schema + kRecordFunction;
-  if (client.Query(sql, records_.Front(), now, kQueryTimeout)) {
+  const Record& record = records_.Front();
+  if (client.Query(CallOf(login.schema, record), record.params, now, kQueryTimeout)) {
     login.asked = Asked::kRecord;
-    login.recording = records_.Front().front().value_or("");
+    login.recording = record.key();
   }
   return true;
 }

@@ -1,6 +1,7 @@
 // The monitor: this node's logins to every member, itself included. It decides nothing. It shows
 // who can be reached (login_checks.h), records what this node did as coordinator in the tables of
-// the primary, and tells nodes by SQL that a new epoch is committed.
+// the primary, tells nodes by SQL that a new epoch is committed, and reads what this node lost as
+// former primary (lost_wal.h).
 #pragma once
 #include <memory>
 #include <optional>
@@ -10,6 +11,7 @@
 #include "core/board.h"
 #include "net/pg_pool.h"
 #include "pg/login_checks.h"
+#include "pg/lost_wal.h"
 #include "pg/record_queue.h"
 #include "pg/settings.h"
 
@@ -42,6 +44,7 @@ class Monitor {
   };
 
   void LookAtBoard(Micros now);
+  void MeasureLoss(Micros now);
   void KeepMembers();
   void Take(Login& login, net::PgClient& client, Micros now);
   void TakeCheck(Login& login, const net::PgOutcome& outcome, Micros now);
@@ -60,6 +63,8 @@ class Monitor {
   std::optional<Board> board_;  // of a configured node, else nothing
   Micros board_at_{};
   RecordQueue records_;
+  LostWal lost_;
+  bool measuring_ = false;  // this node was the primary: lost_ is at work
   Settings settings_ = ReadSettings();
   bool changed_ = false;  // some check since the last Publish
 };

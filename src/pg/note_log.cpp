@@ -17,15 +17,20 @@ bool MayRepeat(NoteKind kind) {
 }
 }  // namespace
 
+std::string NoteLine(const Note& note, const std::string& node) {
+  std::string line = std::string("orchestra: ") + NoteName(note.kind) + " node=" + node +
+                     " epoch=" + ToText(note.epoch) + " reason=\"" + note.reason + "\"";
+  if (!note.next.empty()) line += " next=\"" + note.next + "\"";
+  return line;
+}
+
 void NoteLog::Add(const Note& note, const RegisterValue* value, const std::string& own_name,
                   Micros now) {
   PushNote(note);
   std::string node = note.node == kNoNode ? own_name
                      : value              ? NameOf(*value, note.node)
                                           : NameOf(RegisterValue{}, note.node);
-  std::string line = std::string("orchestra: ") + NoteName(note.kind) + " node=" + node +
-                     " epoch=" + ToText(note.epoch) + " reason=\"" + note.reason + "\"";
-  if (!note.next.empty()) line += " next=\"" + note.next + "\"";
+  const std::string line = NoteLine(note, node);
   if (!MayRepeat(note.kind)) return LogLine(LOG, line);
   Repeat(line, line, now);
 }

@@ -8,6 +8,9 @@
 
 namespace orchestra::pg {
 
+// The line of the log, about `node`.
+std::string NoteLine(const Note& note, const std::string& node);
+
 class NoteLog {
  public:
   // `value`: the register that gives names to nodes; may be null.

@@ -1,5 +1,8 @@
 #include "pg/record_queue.h"
 
+#include "pg/clock.h"
+#include "pg/sql_common.h"
+
 namespace orchestra::pg {
 namespace {
 
@@ -7,7 +10,13 @@ std::optional<std::string> OrNull(const std::string& text) {
   return text.empty() ? std::nullopt : std::optional(text);
 }
 
-// ISO 8601 in UTC, to the microsecond.
+bool IsWorthRecording(const Note& note) {
+  return note.kind == NoteKind::kDetected || note.kind == NoteKind::kRegisterChanged ||
+         note.kind == NoteKind::kSettingRepaired || !note.recovery.empty();
+}
+
+}  // namespace
+
 std::string TimeText(std::int64_t unix_us) {
   const std::time_t seconds = unix_us / 1000000;
   std::tm parts{};
@@ -18,40 +27,46 @@ std::string TimeText(std::int64_t unix_us) {
   return text;
 }
 
-bool IsWorthRecording(const Note& note) {
-  return note.kind == NoteKind::kDetected || note.kind == NoteKind::kRegisterChanged ||
-         note.kind == NoteKind::kSettingRepaired || !note.recovery.empty();
-}
-
-}  // namespace
-
-net::PgParams RecordParams(const NumberedNote& note, const std::string& own_name,
-                           const RegisterValue& value) {
+Record RecordOf(const NumberedNote& note, const std::string& own_name, const RegisterValue& value) {
   const std::string key =
       own_name + "@" + std::to_string(note.unix_us) + "#" + std::to_string(note.sequence);
-  return {key,
-          TimeText(note.unix_us),
-          own_name,
-          NoteName(note.note.kind),
-          ToText(note.note.epoch),
-          note.note.node == kNoNode ? std::nullopt : std::optional(NameOf(value, note.note.node)),
-          note.note.reason,
-          OrNull(note.note.next),
-          OrNull(note.note.recovery)};
+  return {"orchestra_record",
+          {key, TimeText(note.unix_us), own_name, NoteName(note.note.kind), ToText(note.note.epoch),
+           note.note.node == kNoNode ? std::nullopt : std::optional(NameOf(value, note.note.node)),
+           note.note.reason, OrNull(note.note.next), OrNull(note.note.recovery)}};
+}
+
+Record RecordOf(const Loss& loss, const Note& note, const std::string& own_name) {
+  std::vector<std::string> xids, whats, times, lsns;
+  for (const LostTransaction& each : loss.first) {
+    xids.push_back(std::to_string(each.xid));
+    whats.push_back(each.what);
+    times.push_back(TimeText(each.unix_us));
+    lsns.push_back(ToText(each.lsn));
+  }
+  const std::string key = own_name + " lost " + ToText(loss.epoch) + " " +
+                          std::to_string(loss.commits) + "+" + std::to_string(loss.others);
+  return {
+      "orchestra_record_loss",
+      {key, TimeText(UnixMicros()), own_name, ToText(loss.epoch), note.reason, OrNull(note.next),
+       ArrayText(xids), ArrayText(whats), ArrayText(times), ArrayText(lsns)}};
 }
 
 void RecordQueue::Done(const std::string& key) {
-  if (!records_.empty() && records_.front().front() == key) records_.pop_front();
+  if (!records_.empty() && records_.front().key() == key) records_.pop_front();
+}
+
+void RecordQueue::Add(Record record) {
+  records_.push_back(std::move(record));
+  if (records_.size() <= kMaxRecords) return;
+  records_.pop_front();
+  dropped_++;
 }
 
 void RecordQueue::Collect(const std::string& own_name, const RegisterValue& value) {
   for (const NumberedNote& note : ReadNotes(next_)) {
     next_ = note.sequence + 1;
-    if (!IsWorthRecording(note.note)) continue;
-    records_.push_back(RecordParams(note, own_name, value));
-    if (records_.size() <= kMaxRecords) continue;
-    records_.pop_front();
-    dropped_++;
+    if (IsWorthRecording(note.note)) Add(RecordOf(note, own_name, value));
   }
 }
 
