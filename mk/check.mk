@@ -3,7 +3,7 @@ export PG_CONFIG
 SUBMAKE = $(MAKE) --no-print-directory
 FAULTS_TREE = $(CURDIR)/build/faults
 
-.PHONY: deps check check-unit check-regress check-tap cmake-build tap-tools faults-root
+.PHONY: deps check check-unit check-regress check-tap check-chaos cmake-build tap-tools faults-root
 deps: ## names what is missing and, as root, installs it (starts no service)
 	@tools/deps.sh
 
@@ -12,7 +12,7 @@ check: deps ## every test there is, and one summary line
 	@$(SUBMAKE) -s -j2 root
 	@$(SUBMAKE) tap-tools
 	@$(SUBMAKE) faults-root
-	@$(check_suites) unit sim regress tap negative model fuzz asan
+	@$(check_suites) unit sim regress tap chaos negative model fuzz asan
 
 check-unit: deps ## unit tests of the core and the sockets
 	@$(SUBMAKE) cmake-build
@@ -27,6 +27,13 @@ check-tap: deps ## clusters on real servers (TESTS=t/100_failover.pl), and the n
 	@$(SUBMAKE) tap-tools
 	@$(if $(TESTS),,$(SUBMAKE) faults-root)
 	@$(check_suites) tap $(if $(TESTS),,negative)
+
+# A failed round comes again with its number: SEED=... ROUNDS=... as printed.
+CHAOS_SEED := $(or $(SEED),$(shell od -An -N3 -tu4 /dev/urandom | tr -d ' '))
+check-chaos: deps ## 200 random failures on the commit path of a real cluster (ROUNDS=200 SEED=random)
+	@$(SUBMAKE) tap-tools
+	@$(SUBMAKE) faults-root
+	@ROUNDS=$(or $(ROUNDS),200) SEED=$(CHAOS_SEED) $(check_suites) chaos
 
 check_suites = TESTS='$(TESTS)' ORCHESTRA_ROOT='$(abspath $(ROOT))' \
   ORCHESTRA_FAULTS_ROOT='$(FAULTS_TREE)/tmp_root' tools/check.sh

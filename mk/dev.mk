@@ -2,7 +2,7 @@
 CLANG_FORMAT ?= clang-format
 CLANG_TIDY ?= clang-tidy
 CXX_FILES = $(shell find src test bench -name '*.cpp' -o -name '*.h' 2>/dev/null)
-PERL_FILES = $(wildcard t/*.pl t/lib/*.pl t/lib/*/*.pm demo/*.pl)
+PERL_FILES = $(wildcard t/*.pl t/chaos/*.pl t/lib/*.pl t/lib/*/*.pm demo/*.pl)
 
 # What clang-tidy reads: all that builds without a server's headers.
 TIDY_FILES = $(wildcard src/core/*.cpp src/net/*.cpp test/sim/*.cpp test/unit/*.cpp)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# check.sh SUITE...   (unit sim regress tap negative model fuzz asan)
+# check.sh SUITE...   (unit sim regress tap chaos negative model fuzz asan)
 # Runs the suites one after the other, prints what they print, counts their tests, and ends with
 # one line: "N passed, N failed, N skipped". A suite that fails without naming a failed test, or in
 # which nothing passed, counts as one failure more, so that a suite that does not run cannot look
@@ -24,6 +24,9 @@ run_sim() {
 }
 run_regress() { tools/stage.sh tools/run_regress.sh; }
 run_tap() { tools/stage.sh tools/run_tap.sh "${TESTS:-t/*.pl}"; }
+run_chaos() {
+  ORCHESTRA_ROOT=$ORCHESTRA_FAULTS_ROOT tools/stage.sh tools/run_tap.sh 't/chaos/*.pl'
+}
 run_negative() {
   local what="the product has no switch that turns a rule off"
   if grep -q ORCHESTRA_FAULT orchestra.so; then echo "not ok - $what"; else echo "ok - $what"; fi
@@ -53,6 +56,7 @@ count_regress() {
 count_sim() {
   awk '/^[0-9]+ passed, [0-9]+ failed$/ {p += $1; f += $3} END {print p+0, f+0, 0}' "$1"
 }
+count_chaos() { count_tap "$1"; }
 count_negative() { count_tap "$1"; }
 # These count for themselves; their last word is meant.
 count_model() {

@@ -28,7 +28,7 @@ while IFS=: read -r file rules; do
       tail -n 40 "$log" | sed 's/^/# /'
     fi
   done
-done < <(grep -H '^# negative-control:' t/*.pl | sed 's/# negative-control: *//')
+done < <(grep -H '^# negative-control:' t/*.pl t/chaos/*.pl | sed 's/# negative-control: *//')
 ((number > 1)) || report "not ok" "there are negative controls"
 printf '1..%d\n' "$number"
 exit "$status"
