@@ -152,6 +152,7 @@ bool Player::Whole() {
 
 bool Player::WholeNow() {
   const RegisterValue* value = w_.observer.Newest();
+  if (!value) return false;
   const bool spare = VoterCount(*value) > 1 && value->voters_prev.empty();
   // With one standby in S, and commits that wait for it, that one must not fail.
   const bool goes_on = value->sync.nodes.size() > FewestCopies(*value, value->primary) ||

@@ -24,10 +24,11 @@ std::vector<Topology> AllSmall() {
     for (std::size_t standbys = 0; standbys <= 2; standbys++)
       for (std::size_t reachable = 0; reachable <= standbys; reachable++)
         for (std::size_t streaming = 0; streaming <= standbys; streaming++)
-          for (const int more : {0, 1, 2, 3})
+          for (const int more : {0, 1, 2, 3, 4})
             if (more == 0 || (others == 2 && streaming == reachable))
               all.push_back({primary, lapsed > 0, without, kTtl, others, heard, standbys, reachable,
                              streaming, (more & 1) != 0 ? "n3 too" : "",
+                             more == 4 ? "commits are on n1 alone" : "",
                              (more & 2) != 0 ? "n1 is not as n2" : ""});
   };
   for (const bool primary : {true, false})
@@ -52,8 +53,8 @@ std::string Table() {
         << " others=" << t.others_reachable << '/' << t.others
         << " standbys=" << t.standbys_reachable << '/' << t.standbys
         << " streaming=" << t.standbys_streaming << (t.second_primary.empty() ? "" : " second")
-        << (t.mismatch.empty() ? "" : " mismatch") << " -> " << NameOf(finding.code) << ' '
-        << NameOf(finding.action) << '\n';
+        << (t.degraded.empty() ? "" : " degraded") << (t.mismatch.empty() ? "" : " mismatch")
+        << " -> " << NameOf(finding.code) << ' ' << NameOf(finding.action) << '\n';
   }
   return out.str();
 }
@@ -87,20 +88,21 @@ TEST(Analysis, AHeldLeaseIsAVeto) {
       EXPECT_FALSE(failover);
     }
     if (Analyze(t).code == FindingCode::kNoProblem) {
-      EXPECT_TRUE(t.primary_reachable && t.second_primary.empty() && t.mismatch.empty());
+      EXPECT_TRUE(t.primary_reachable && t.second_primary.empty() && t.degraded.empty() &&
+                  t.mismatch.empty());
     }
   }
 }
 
 TEST(Analysis, EvidenceHasTheNumbers) {
-  Topology t{false, true, Micros{2'345'678}, kTtl, 2, 1, 2, 1, 0, {}, {}};
+  Topology t{false, true, Micros{2'345'678}, kTtl, 2, 1, 2, 1, 0, {}, {}, {}};
   const Finding finding = Analyze(t);
   EXPECT_EQ(finding.code, FindingCode::kDeadPrimaryAndSomeStandbys);
   EXPECT_EQ(finding.action, FindingAction::kFailover);
   EXPECT_EQ(finding.evidence,
             "primary unreachable, no lease for 2345 ms, 1 of 2 other nodes reachable, "
             "1 of 2 standbys reachable, 0 of 2 streaming");
-  t = {true, false, {}, kTtl, 2, 2, 2, 2, 2, {}, {}};
+  t = {true, false, {}, kTtl, 2, 2, 2, 2, 2, {}, {}, {}};
   EXPECT_EQ(Analyze(t), (Finding{FindingCode::kNoProblem, FindingAction::kNone,
                                  "primary reachable, lease renewed, 2 of 2 other nodes reachable, "
                                  "2 of 2 standbys reachable, 2 of 2 streaming"}));
