@@ -58,7 +58,8 @@ $(OBJS) $(TEST_OBJS): $(CURDIR)/%.o: $(SOURCE)/%.cpp .flavour
 	$(CXX) $(CXXFLAGS) $(CPPFLAGS) -c -o $@ $<
 
 # Functions for TAP tests, with the parts of the product that they are about. Never installed.
-orchestra_test.so: $(TEST_OBJS) $(foreach part,guard gate worker,$(CURDIR)/src/pg/$(part).o) \
+TEST_PARTS = guard gate gate_quorum senders worker
+orchestra_test.so: $(TEST_OBJS) $(foreach part,$(TEST_PARTS),$(CURDIR)/src/pg/$(part).o) \
                    exports.list
 	$(LINK.shared) -o $@ $(filter %.o,$^) $(LDFLAGS) $(LDFLAGS_SL)
 

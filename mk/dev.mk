@@ -14,7 +14,7 @@ bench: deps ## probe (Google Benchmark), and failover and idle cost of a real cl
 	@$(SUBMAKE) -s -j2 root
 	@$(SUBMAKE) tap-tools
 	@for bench in build/cmake/*_bench; do echo "== $$bench"; "$$bench" || exit 1; done
-	@ORCHESTRA_ROOT='$(abspath $(ROOT))' tools/stage.sh tools/run_bench.sh $(ROUNDS)
+	@ORCHESTRA_ROOT='$(abspath $(ROOT))' tools/stage.sh tools/run_bench.sh cluster $(ROUNDS)
 
 format: ## clang-format
 	@$(CLANG_FORMAT) -i $(CXX_FILES)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Benchmarks on real servers; inside tools/stage.sh.
+# run_bench.sh NAME [ARGUMENT...]   A benchmark on real servers, bench/NAME.pl; inside
+# tools/stage.sh.
 set -euo pipefail
 . tools/test_env.sh
-perl bench/cluster.pl "$@"
+perl "bench/$1.pl" "${@:2}"
