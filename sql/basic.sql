@@ -173,6 +173,18 @@ SELECT orchestra_set('on_no_sync', 'ignore');
 \echo :SQLSTATE
 SELECT orchestra_set('auto_voters', 'yes');
 \echo :SQLSTATE
+SELECT orchestra_set('sync_copies', '0');
+\echo :SQLSTATE
+SELECT orchestra_set('min_sync_copies', '32');
+\echo :SQLSTATE
+SELECT orchestra_set('sync_zone', 'same');
+\echo :SQLSTATE
+SELECT orchestra_set('max_failover_lag_bytes', 'much');
+\echo :SQLSTATE
+SELECT orchestra_set('max_failover_lag_bytes', '-1');
+\echo :SQLSTATE
+SELECT orchestra_set('max_failover_lag_bytes', '1PB');
+\echo :SQLSTATE
 SELECT orchestra_set(NULL, NULL) IS NULL AS nothing;
 
 -- Settings of this node, and what orchestra would set; no cluster has any.
@@ -197,8 +209,8 @@ SELECT r AS role, f.proname AS may_execute FROM pg_proc f JOIN pg_depend d ON d.
 SELECT * FROM rights ORDER BY role, may_execute;
 SELECT r AS role, t, p
   FROM (VALUES ('regress_public'), ('regress_monitor'), ('regress_orchestra')) AS roles (r),
-       (VALUES ('orchestra_change'), ('orchestra_detection'), ('orchestra_recovery'),
-               ('orchestra_recovery_step')) AS x (t),
+       (VALUES ('orchestra_change'), ('orchestra_detection'), ('orchestra_lost_transaction'),
+               ('orchestra_recovery'), ('orchestra_recovery_step')) AS x (t),
        (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE')) AS privileges (p)
  WHERE has_table_privilege(r, t, p) ORDER BY 1, 2, 3;
 SET ROLE regress_public;

@@ -66,7 +66,8 @@ struct Applied {
   std::string names;         // value of synchronous_standby_names
   bool loaded_here = false;  // this worker had it, so that another one is somebody else's
   std::optional<Micros> tried, reloaded, postmaster_at;
-  std::vector<int> signalled;  // walsenders that were told to reload behind the postmaster
+  std::optional<Micros> lost_at;  // the postmaster had it and has it no more
+  std::vector<int> signalled;     // walsenders that were told to reload behind the postmaster
   Awaited awaited;
   TimestampTz released = 0;  // of ReleaseSync; 0: it is wanted
 };
@@ -191,11 +192,20 @@ std::string Shown(const char* text) {
   return "(" + shown + ")";
 }
 
-// Somebody changed the file, or the lines behind it, and reloaded.
-void WatchForeign() {
+// Somebody changed the file, or the lines behind it, and reloaded. True: this worker is about to
+// load that, and then knows what it is.
+bool WatchForeign(Micros now) {
   const bool same = loaded == applied.wanted.generation && applied.names == SyncRepStandbyNames;
   if (!same && applied.loaded_here) foreign = Shown(SyncRepStandbyNames);
   applied.loaded_here = applied.loaded_here || same;
+  if (!applied.loaded_here || !foreign.empty() || PostmasterLoaded()) {
+    applied.lost_at.reset();
+    return false;
+  }
+  if (!applied.lost_at) applied.lost_at = now;
+  if (now - *applied.lost_at < kRetry) return true;
+  foreign = "(not known)";
+  return false;
 }
 
 std::string Problem(const std::string& missing, Micros now) {
@@ -209,7 +219,7 @@ std::string Apply(const SyncSetting& wanted, Micros now) {
   const std::string names = NamesValue(wanted);
   if (applied.wanted.generation != wanted.generation || applied.names != names)
     applied = Applied(wanted, names, now);
-  WatchForeign();
+  if (WatchForeign(now)) return "";
   const std::string missing = Missing();
   if (missing.empty()) {
     if (!foreign.empty()) repaired = std::exchange(foreign, "");
