@@ -46,6 +46,18 @@ CREATE TABLE orchestra_recovery_step (
 );
 COMMENT ON TABLE orchestra_recovery_step IS 'what was done in each recovery, in order';
 
+CREATE TABLE orchestra_lost_transaction (
+    recovery text NOT NULL REFERENCES orchestra_recovery ON DELETE CASCADE,
+    node     text NOT NULL,
+    lsn      pg_lsn NOT NULL,
+    xid      xid8 NOT NULL,
+    what     text NOT NULL,
+    at       timestamptz NOT NULL,
+    PRIMARY KEY (recovery, node, lsn)
+);
+COMMENT ON TABLE orchestra_lost_transaction IS
+    'what a former primary committed and the cluster went on without';
+
 CREATE TABLE orchestra_change (
     key         text PRIMARY KEY,
     at          timestamptz NOT NULL,
@@ -59,6 +71,7 @@ COMMENT ON TABLE orchestra_change IS
 
 SELECT pg_catalog.pg_extension_config_dump('orchestra_change', '');
 SELECT pg_catalog.pg_extension_config_dump('orchestra_detection', '');
+SELECT pg_catalog.pg_extension_config_dump('orchestra_lost_transaction', '');
 SELECT pg_catalog.pg_extension_config_dump('orchestra_recovery', '');
 SELECT pg_catalog.pg_extension_config_dump('orchestra_recovery_step', '');
 
@@ -493,6 +506,37 @@ END;
 COMMENT ON FUNCTION orchestra_record(text, timestamptz, text, text, text, text, text, text, text) IS
     'internal: records one event of a coordinator, once';
 
+CREATE FUNCTION orchestra_record_loss(
+    key    text,
+    at     timestamptz,
+    node   text,
+    epoch  text,
+    detail text,
+    next   text,
+    xids   xid8[],
+    whats  text[],
+    times  timestamptz[],
+    lsns   pg_lsn[]
+) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT orchestra_record(orchestra_record_loss.key, orchestra_record_loss.at,
+                            orchestra_record_loss.node, 'loss_measured',
+                            orchestra_record_loss.epoch, orchestra_record_loss.node,
+                            orchestra_record_loss.detail, orchestra_record_loss.next,
+                            orchestra_record_loss.epoch);
+    INSERT INTO orchestra_lost_transaction
+    SELECT orchestra_record_loss.epoch, orchestra_record_loss.node, l.lsn, l.xid, l.what, l.at
+      FROM ROWS FROM (unnest(orchestra_record_loss.lsns), unnest(orchestra_record_loss.xids),
+                      unnest(orchestra_record_loss.whats), unnest(orchestra_record_loss.times))
+           AS l (lsn, xid, what, at)
+        ON CONFLICT DO NOTHING;
+END;
+COMMENT ON FUNCTION
+    orchestra_record_loss(text, timestamptz, text, text, text, text, xid8[], text[], timestamptz[],
+                          pg_lsn[]) IS
+    'internal: records once what a former primary found in its own WAL';
+
 CREATE FUNCTION orchestra_grant(grantee name DEFAULT 'orchestra') RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -500,8 +544,9 @@ BEGIN
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), grantee);
     EXECUTE format('GRANT pg_monitor TO %I', grantee);
     EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', '@extschema@', grantee);
-    EXECUTE format('GRANT EXECUTE ON FUNCTION %1$s.orchestra_record, %1$s.orchestra_promote, '
-                   '%1$s.orchestra_repoint, %1$s.orchestra_facts TO %2$I', '@extschema@', grantee);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %1$s.orchestra_record, %1$s.orchestra_record_loss, '
+                   '%1$s.orchestra_promote, %1$s.orchestra_repoint, %1$s.orchestra_facts TO %2$I',
+                   '@extschema@', grantee);
 END
 $$;
 COMMENT ON FUNCTION orchestra_grant(name) IS
@@ -518,7 +563,7 @@ REVOKE ALL ON FUNCTION
     orchestra_gate, orchestra_rules, orchestra_recoveries, orchestra_recovery_steps,
     orchestra_check, orchestra_node_facts, orchestra_facts,
     orchestra_promote, orchestra_repoint, orchestra_check_record, orchestra_record,
-    orchestra_grant
+    orchestra_record_loss, orchestra_grant
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     orchestra_version, orchestra_status, orchestra_cluster, orchestra_settings,
@@ -526,5 +571,6 @@ GRANT EXECUTE ON FUNCTION
     orchestra_recoveries, orchestra_recovery_steps
 TO pg_monitor;
 GRANT SELECT ON
-    orchestra_change, orchestra_detection, orchestra_recovery, orchestra_recovery_step
+    orchestra_change, orchestra_detection, orchestra_lost_transaction, orchestra_recovery,
+    orchestra_recovery_step
 TO pg_monitor;

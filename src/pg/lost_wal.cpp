@@ -211,7 +211,7 @@ std::string Named(const Loss& loss) {
   const std::size_t named = std::min(loss.first.size(), kMaxNamed);
   for (std::size_t i = 0; i < named; i++) {
     const LostTransaction& t = loss.first[i];
-    text += (i == 0 ? ": " : ", ") + std::to_string(t.xid) + " (" + t.what + " " +
+    text += (i == 0 ? "; " : ", ") + std::to_string(t.xid) + " (" + t.what + " " +
             TimeText(t.unix_us) + ", " + ToText(t.lsn) + ")";
   }
   const std::uint64_t more = loss.commits + loss.others - named;
@@ -223,11 +223,10 @@ std::string Named(const Loss& loss) {
 Note LossNote(const Loss& loss, NodeId self) {
   std::string reason = std::to_string(loss.end.value - loss.begin.value) +
                        " bytes of WAL here alone, timeline " + std::to_string(loss.timeline.value) +
-                       " from " + ToText(loss.begin) + " to " + ToText(loss.end) + ", with " +
-                       std::to_string(loss.commits) + " commits";
-  if (loss.others > 0)
-    reason += " and " + std::to_string(loss.others) + " PREPAREs or ROLLBACK PREPAREDs";
-  if (loss.read < loss.end) reason += " up to " + ToText(loss.read) + ", the rest cannot be read";
+                       " from " + ToText(loss.begin) + " to " + ToText(loss.end);
+  if (loss.read < loss.end) reason += ", which cannot be read from " + ToText(loss.read) + " on";
+  reason += "; commits: " + std::to_string(loss.commits);
+  if (loss.others > 0) reason += "; PREPARE or ROLLBACK PREPARED: " + std::to_string(loss.others);
   reason += Named(loss);
   std::string next;
   if (loss.commits + loss.others > 0)
