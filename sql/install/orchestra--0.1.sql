@@ -467,7 +467,7 @@ BEGIN ATOMIC
     INSERT INTO orchestra_change
     SELECT orchestra_record.key, orchestra_record.at, orchestra_record.coordinator,
            orchestra_record.epoch, orchestra_record.detail, orchestra_record.next
-     WHERE orchestra_record.kind IN ('register_changed', 'setting_repaired')
+     WHERE orchestra_record.kind IN ('register_changed', 'setting_repaired', 'loss_accepted')
         ON CONFLICT DO NOTHING;
     INSERT INTO orchestra_recovery (recovery, coordinator, epoch, failed_node, started_at)
     SELECT orchestra_record.recovery, orchestra_record.coordinator, orchestra_record.epoch,
