@@ -101,7 +101,7 @@ class LostWal::Reading {
     loss_.begin = branch.begin;
     loss_.first.reserve(kMaxLostListed);  // nothing may throw while the backend reads
     context_ = Call([] {
-      return AllocSetContextCreate(TopMemoryContext, "orchestra lost WAL", ALLOCSET_DEFAULT_SIZES);
+      return AllocSetContextCreate(TopMemoryContext, "orchestra loss", ALLOCSET_DEFAULT_SIZES);
     });
   }
   ~Reading() {
