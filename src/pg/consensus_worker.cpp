@@ -117,12 +117,14 @@ Neighbours ConsensusWorker::LookAround() const {
   for (const auto& [id, peer] : state_.peers)
     if (id != Self(state_) && !peer.status.slot.empty())
       neighbours.slots.push_back(peer.status.slot);
-  if (const RegisterValue* value = CommittedValue(state_))
-    if (const Member* primary = FindMember(*value, value->primary)) {
-      neighbours.primary = primary->server;
-      if (primary->id != Self(state_))
-        neighbours.other_primary = primary->name + ", at " + net::ToText(primary->server);
-    }
+  const RegisterValue* value = CommittedValue(state_);
+  if (value == nullptr) return neighbours;
+  neighbours.timeline = value->timeline;
+  if (const Member* primary = FindMember(*value, value->primary)) {
+    neighbours.primary = primary->server;
+    if (primary->id != Self(state_))
+      neighbours.other_primary = primary->name + ", at " + net::ToText(primary->server);
+  }
   return neighbours;
 }
 

@@ -17,6 +17,7 @@ using std::chrono::milliseconds;
 namespace {
 
 constexpr Micros kArchivePatience = std::chrono::seconds(1);
+constexpr Micros kStreamPatience = std::chrono::seconds(10);
 
 }  // namespace
 
@@ -49,7 +50,7 @@ std::optional<WalEndRead> Performer::Perform(const Duties& duties, const LocalVi
     return std::nullopt;
   }
   restorer_ = SettingsRestorer{};
-  Receiver(duties, view, now);
+  Receiver(duties, view, neighbours.timeline, now);
   Promotion(duties, view, neighbours.slots);
   if (duties.sync_generation) {
     const std::string wrong =
@@ -67,14 +68,15 @@ void Performer::Unmanaged(const Duties& duties, const LocalView& view, const Nei
   receiver_for_ = Followed{};
   scanning_.reset();
   OpenReceiver(Address{});  // nothing happens when it is
-  Archive(duties, view, now);
+  Archive(duties, view, neighbours.timeline, now);
   const bool settled = view.status.db == DbState::kPrimary || view.status.db == DbState::kStandby;
   if (!settled || duties.phase == Phase::kPending) return;
   const Address* primary = neighbours.primary ? &*neighbours.primary : nullptr;
   problem_ = restorer_.Turn(primary, now.monotonic_raw);
 }
 
-void Performer::Receiver(const Duties& duties, const LocalView& view, Instant now) {
+void Performer::Receiver(const Duties& duties, const LocalView& view, TimelineId line,
+                         Instant now) {
   if (EndStranger() != 0) problem_ = "a WAL receiver that passed no fence check was ended";
   if (view.status.db == DbState::kPrimary) return;
   if (duties.receiver_closed) {
@@ -88,7 +90,7 @@ void Performer::Receiver(const Duties& duties, const LocalView& view, Instant no
   } else {
     Follow(duties, now);
   }
-  Archive(duties, view, now);
+  Archive(duties, view, line, now);
 }
 
 void Performer::Follow(const Duties& duties, Instant now) {
@@ -97,6 +99,7 @@ void Performer::Follow(const Duties& duties, Instant now) {
   if (receiver_for_ != wanted) {
     receiver_for_ = wanted;
     receiver_opened_at_ = now;
+    on_line_ = false;
   }
   // Nothing happens when it is open for that target.
   OpenReceiver(duties.upstream_server, duties.upstream_upto);
@@ -118,17 +121,25 @@ void Performer::Follow(const Duties& duties, Instant now) {
   if (fresh) busy_ = true;
 }
 
-// A standby that takes no WAL by itself, or is fed up to a point, takes none of the archive either.
-void Performer::Archive(const Duties& duties, const LocalView& view, Instant now) {
-  const bool fed = duties.upstream_upto != Lsn{};
-  const bool closed = duties.managed && (duties.receiver_closed || fed);
+// A standby takes none of the archive while it takes none of anybody, or is fed up to a point; nor
+// before it is on the line of the primary that it follows: the archive may have what a former
+// primary wrote behind the point where that line began. Who gets nowhere may lack WAL that only the
+// archive has.
+void Performer::Archive(const Duties& duties, const LocalView& view, TimelineId line, Instant now) {
   if (view.status.db != DbState::kStandby) return;
-  if (closed != archive_closed_ || archive_obeys_) archive_asked_at_ = now;
-  archive_closed_ = closed;
-  archive_obeys_ = SetArchive(closed, now.monotonic_raw);
+  const bool fed = duties.upstream_upto != Lsn{};
+  const bool follows = !duties.receiver_closed && !fed;
+  const bool streams = GetReceiverState() == ReceiverState::kStreaming;
+  on_line_ =
+      follows && (on_line_ || (streams && line != TimelineId{} && view.status.timeline == line));
+  const bool late = Since(now, receiver_opened_at_) >= kStreamPatience;
+  const bool open = !duties.managed || (follows && (on_line_ || late));
+  if (open != archive_open_ || archive_obeys_) archive_asked_at_ = now;
+  archive_open_ = open;
+  archive_obeys_ = SetArchive(!open, now.monotonic_raw);
   if (!archive_obeys_ && Since(now, archive_asked_at_) >= kArchivePatience)
-    problem_ = closed ? "restore_command may still be used: the startup process has not reloaded"
-                      : "restore_command is not used yet: the startup process has not reloaded";
+    problem_ = open ? "restore_command is not used yet: the startup process has not reloaded"
+                    : "restore_command may still be used: the startup process has not reloaded";
 }
 
 void Performer::Promotion(const Duties& duties, const LocalView& view,

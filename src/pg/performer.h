@@ -16,6 +16,7 @@ namespace orchestra::pg {
 struct Neighbours {
   std::vector<std::string> slots;  // that the other members' standbys use
   std::optional<Address> primary;  // where the primary's server is reached
+  TimelineId timeline;             // that the primary writes; 0: none yet
   std::string other_primary;       // "n2, at 10.0.0.2:5432"; empty: not known, or this node
 };
 
@@ -43,8 +44,8 @@ class Performer {
  private:
   void Unmanaged(const Duties& duties, const LocalView& view, const Neighbours& neighbours,
                  Instant now);
-  void Receiver(const Duties& duties, const LocalView& view, Instant now);
-  void Archive(const Duties& duties, const LocalView& view, Instant now);
+  void Receiver(const Duties& duties, const LocalView& view, TimelineId line, Instant now);
+  void Archive(const Duties& duties, const LocalView& view, TimelineId line, Instant now);
   void Follow(const Duties& duties, Instant now);
   void Promotion(const Duties& duties, const LocalView& view,
                  const std::vector<std::string>& slots);
@@ -63,8 +64,9 @@ class Performer {
   };
   Followed receiver_for_;  // for which the receiver was opened
   Instant receiver_opened_at_{};
+  bool on_line_ = false;  // since then it has streamed what the primary writes
   bool archive_obeys_ = true;
-  bool archive_closed_ = false;
+  bool archive_open_ = true;
   Instant archive_asked_at_{};
   Instant nudged_at_{};
   EpochId conninfo_epoch_;  // for which primary_conninfo was rewritten

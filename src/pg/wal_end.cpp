@@ -316,7 +316,8 @@ std::optional<WalPosition> WalEndReader::Scan::StepPrimary() {
   }
   WalPosition position;
   position.timeline = TimelineId{compat::InsertTimeline()};
-  position.end = Lsn{flushed};
+  // The end of a record, for whoever is fed from here. What follows has met a closed gate.
+  position.end = Lsn{std::min(flushed, insert)};
   position.out_of_recovery = true;
   auto ancestors = ReadHistory(position.timeline.value);
   position.exact = flushed >= insert && ancestors.has_value();

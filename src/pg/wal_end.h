@@ -20,7 +20,8 @@ namespace orchestra::pg {
 // - it lies below what this server acknowledged, replayed, or must replay to be consistent
 //   (pg_control's minimum recovery point), or
 // - a file could not be read or synced, or the chain of records did not pass the replay position.
-// Out of recovery it is the flush position once that has reached the insert position of Start().
+// Out of recovery it is the insert position of Start(), once that is flushed: Start() it when the
+// gate is closed.
 class WalEndReader {
  public:
   WalEndReader();
