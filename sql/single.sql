@@ -91,8 +91,22 @@ SELECT orchestra_set('on_no_sync', 'degrade');
 SELECT orchestra_set('auto_voters', 'on');
 SELECT orchestra_set('durability', 'quorum');
 SELECT orchestra_set('durability', 'async');
+SELECT orchestra_set('sync_copies', '2');
+SELECT orchestra_set('min_sync_copies', '2');
+SELECT orchestra_set('sync_copies', '1');
 \echo :SQLSTATE
-SELECT lease_ttl_ms, drift_permille, on_no_sync, auto_voters, durability FROM orchestra_cluster();
+SELECT orchestra_set('sync_zone', 'other');
+\echo :SQLSTATE
+SELECT orchestra_set('max_failover_lag_bytes', '16MB');
+SELECT orchestra_set('max_failover_lag_bytes', '0');
+SELECT orchestra_set_node(:'self', zone => 'north') = :'self' || ' is in zone north' AS same;
+SELECT orchestra_set_node(:'self', zone => repeat('n', 64));
+\echo :SQLSTATE
+SELECT zone FROM orchestra_status();
+SELECT orchestra_set_node(:'self', true, '') AS both \gset
+SELECT :'both' = :'self' || ' may be counted for commits; ' || :'self' || ' is in no zone' AS same;
+SELECT lease_ttl_ms, drift_permille, on_no_sync, auto_voters, durability, sync_copies,
+       min_sync_copies, sync_zone, max_failover_lag_bytes FROM orchestra_cluster();
 SELECT orchestra_pause();
 SELECT paused FROM orchestra_cluster();
 SELECT name, value, context, needs_restart, former_value FROM orchestra_settings()
@@ -100,6 +114,9 @@ SELECT name, value, context, needs_restart, former_value FROM orchestra_settings
 SELECT orchestra_resume();
 SELECT orchestra_set('on_no_sync', 'refuse');
 SELECT orchestra_set('auto_voters', 'off');
+SELECT orchestra_set('min_sync_copies', '1');
+SELECT orchestra_set('sync_copies', '1');
+SELECT orchestra_set('durability', 'quorum');
 SELECT paused, on_no_sync, auto_voters FROM orchestra_cluster();
 
 -- The modes. In observe nothing is gated.
@@ -152,12 +169,28 @@ SELECT orchestra_record('n2@1#6', '2000-01-01 00:00:06Z', 'n2', 'detected', '1.1
 -- A change of the register.
 SELECT orchestra_record('n2@1#6b', '2000-01-01 00:00:06.5Z', 'n2', 'register_changed', '1.1/1', NULL,
                         'mode manual, asked for on n3', 'version 7', NULL);
+SET timezone = 'UTC';
+-- What a former primary lost, told twice, the second time with more.
+SELECT orchestra_record_loss('n1 lost 1.1/1 1+0', '2000-01-01 00:00:07Z', 'n1', '1.1/1', '80 bytes',
+                             NULL, '{4294967300}', '{commit}', '{2000-01-01 00:00:00.5Z}',
+                             '{0/3000060}');
+SELECT orchestra_record_loss('n1 lost 1.1/1 2+0', '2000-01-01 00:00:08Z', 'n1', '1.1/1', '160 bytes',
+                             'save them', '{4294967300,4294967301}', '{commit,commit prepared}',
+                             '{2000-01-01 00:00:00.5Z,2000-01-01 00:00:00.6Z}',
+                             '{0/3000060,0/30000B0}');
+SELECT orchestra_record_loss('n1 lost 1.1/99 0+0', now(), 'n1', '1.1/99', 'x', NULL, '{}', '{}', '{}',
+                             '{}');
+\echo :SQLSTATE
+SELECT step, at, coordinator, kind, node, detail, next FROM orchestra_recovery_steps('1.1/1')
+ WHERE kind = 'loss_measured';
+SELECT * FROM orchestra_lost_transaction ORDER BY lsn;
+DELETE FROM orchestra_recovery WHERE recovery = '1.1/1';
+SELECT count(*) FROM orchestra_lost_transaction;
 -- Not committed, and no epoch at all.
 SELECT orchestra_record('n2@1#7', now(), 'n2', 'detected', '1.1/99', 'n1', 'x', NULL, NULL);
 \echo :SQLSTATE
 SELECT orchestra_record('n2@1#7', now(), 'n2', 'detected', 'epoch', 'n1', 'x', NULL, NULL);
 \echo :SQLSTATE
-SET timezone = 'UTC';
 SELECT * FROM orchestra_recoveries();
 SELECT * FROM orchestra_recovery_steps('0.1/1');
 SELECT * FROM orchestra_detection ORDER BY key;
