@@ -12,7 +12,8 @@ use Test::More;
 
 # In mode manual nobody fails over meanwhile: the gate opens again.
 my $cluster = Orchestra::Cluster->new(nodes => 3, mode => 'manual', lease_ttl_ms => 1000,
-	settings => { max_prepared_transactions => 20, allow_in_place_tablespaces => 'on' });
+	settings => { max_prepared_transactions => 20, allow_in_place_tablespaces => 'on',
+		lock_timeout => '2s' });
 my ($n1) = $cluster->form->nodes;
 
 # name, statement, setup, what it would leave behind (a value), and whether it may run in a block.
@@ -38,6 +39,7 @@ my @rows = (
 	[ truncate => 'TRUNCATE t_truncate', $table->('t_truncate'), number_in('t_truncate') ],
 	[ copy => q(COPY t_copy FROM PROGRAM 'printf "2\t2\n"'), $table->('t_copy'),
 		number_in('t_copy') ],
+	[ begun => 'DELETE FROM t_begun', $table->('t_begun'), number_in('t_begun') ],
 	[ unlogged => 'INSERT INTO t_unlogged VALUES (1)', 'CREATE UNLOGGED TABLE t_unlogged (n int)',
 		number_in('t_unlogged') ],
 	[ function => 'SELECT put(2)', $table->('t_put') . '; CREATE FUNCTION put(int) RETURNS void '
@@ -175,11 +177,11 @@ my $before = left_behind();
 
 # Transactions from before: what they wrote is refused at their end.
 my @begun = map { [ @$_, Orchestra::Session->new($n1) ] } (
-	[ insert => 'INSERT INTO t_insert VALUES (3)', 'COMMIT' ],
-	[ ddl => 'CREATE TABLE t_begun (n int)', 'COMMIT' ],
+	[ insert => 'INSERT INTO t_begun VALUES (3)', 'COMMIT' ],
+	[ ddl => 'CREATE TABLE t_begun_too (n int)', 'COMMIT' ],
 	[ nextval => q(SELECT nextval('s_begun')), 'COMMIT' ],
 	[ large_object => 'SELECT lo_create(1010)', 'COMMIT' ],
-	[ prepare => 'INSERT INTO t_insert VALUES (4)', q(PREPARE TRANSACTION 'begun') ],
+	[ prepare => 'INSERT INTO t_begun VALUES (4)', q(PREPARE TRANSACTION 'begun') ],
 	[ cursor => q(DECLARE c CURSOR FOR SELECT nextval('s_set') FROM generate_series(1, 9)),
 		'FETCH c' ],
 );
