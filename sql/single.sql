@@ -170,7 +170,7 @@ SELECT orchestra_record('n2@1#6', '2000-01-01 00:00:06Z', 'n2', 'detected', '1.1
 SELECT orchestra_record('n2@1#6b', '2000-01-01 00:00:06.5Z', 'n2', 'register_changed', '1.1/1', NULL,
                         'mode manual, asked for on n3', 'version 7', NULL);
 SET timezone = 'UTC';
--- What a former primary lost, told twice, the second time with more.
+-- What a former primary lost, told with more, and with less when its WAL is gone.
 SELECT orchestra_record_loss('n1 lost 1.1/1 1+0', '2000-01-01 00:00:07Z', 'n1', '1.1/1', '80 bytes',
                              NULL, '{4294967300}', '{commit}', '{2000-01-01 00:00:00.5Z}',
                              '{0/3000060}');
@@ -178,6 +178,8 @@ SELECT orchestra_record_loss('n1 lost 1.1/1 2+0', '2000-01-01 00:00:08Z', 'n1', 
                              'save them', '{4294967300,4294967301}', '{commit,commit prepared}',
                              '{2000-01-01 00:00:00.5Z,2000-01-01 00:00:00.6Z}',
                              '{0/3000060,0/30000B0}');
+SELECT orchestra_record_loss('n1 lost 1.1/1 0+0', '2000-01-01 00:00:09Z', 'n1', '1.1/1', '240 bytes',
+                             NULL, '{}', '{}', '{}', '{}');
 SELECT orchestra_record_loss('n1 lost 1.1/99 0+0', now(), 'n1', '1.1/99', 'x', NULL, '{}', '{}', '{}',
                              '{}');
 \echo :SQLSTATE

@@ -520,11 +520,16 @@ CREATE FUNCTION orchestra_record_loss(
 ) RETURNS void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
+    SELECT orchestra_check_record(orchestra_record_loss.epoch);
     SELECT orchestra_record(orchestra_record_loss.key, orchestra_record_loss.at,
                             orchestra_record_loss.node, 'loss_measured',
                             orchestra_record_loss.epoch, orchestra_record_loss.node,
                             orchestra_record_loss.detail, orchestra_record_loss.next,
-                            orchestra_record_loss.epoch);
+                            orchestra_record_loss.epoch)
+     WHERE pg_catalog.cardinality(orchestra_record_loss.lsns) >=  -- else WAL was recycled since
+           (SELECT count(*) FROM orchestra_lost_transaction l
+             WHERE l.recovery = orchestra_record_loss.epoch
+               AND l.node = orchestra_record_loss.node);
     INSERT INTO orchestra_lost_transaction
     SELECT orchestra_record_loss.epoch, orchestra_record_loss.node, l.lsn, l.xid, l.what, l.at
       FROM ROWS FROM (unnest(orchestra_record_loss.lsns), unnest(orchestra_record_loss.xids),
