@@ -13,7 +13,7 @@ use Test::More;
 # In mode manual nobody fails over meanwhile: the gate opens again.
 my $cluster = Orchestra::Cluster->new(nodes => 3, mode => 'manual', lease_ttl_ms => 1000,
 	settings => { max_prepared_transactions => 20, allow_in_place_tablespaces => 'on',
-		lock_timeout => '2s' });
+		lock_timeout => '2s', autovacuum => 'off' });
 my ($n1) = $cluster->form->nodes;
 
 # name, statement, setup, what it would leave behind (a value), and whether it may run in a block.
@@ -170,6 +170,7 @@ sub all_refused
 	return scalar @list;
 }
 
+$n1->safe_psql('postgres', 'CREATE TABLE t_auto AS SELECT n FROM generate_series(1, 1000) n');
 my $said = run(map { [ $_->[0], $_->[2] ] } grep { $_->[2] } @rows);
 my $failed = join ' ', map { errors($_) ? $_ : () } values %$said;
 is($failed, '', 'setup');
@@ -196,6 +197,8 @@ for my $begun (@begun)
 my $refused = $n1->value('SELECT refused FROM orchestra_gate()');
 $cluster->relay->cut('n1', $_, 'peer') for qw(n2 n3);
 wait_closed();
+$n1->write_settings(autovacuum => 'on', autovacuum_naptime => '1s');
+$n1->value('SELECT pg_reload_conf()');
 all_refused('closed');
 all_refused('SET transaction_read_only', prefix => 'SET transaction_read_only = off; ');
 all_refused('settings', prefix => 'SET default_transaction_read_only = off; '
@@ -213,6 +216,10 @@ cmp_ok($n1->value('SELECT refused FROM orchestra_gate()'), '>', $refused, 'count
 my ($status, $out, $err) = $n1->psql('postgres', "SELECT pg_notify('channel', ''); \\echo told");
 unlike($out, qr/told/, 'pg_notify: not told');
 like($err, qr/connection to server was lost|server closed the connection/, 'pg_notify: dropped');
+
+# Autovacuum is refused like anybody, and tries again.
+wait_for('autovacuum is refused', sub {
+	$n1->log_text =~ /ERROR:  this node is fenced.*\n.*HINT.*\n.*CONTEXT:  automatic analyze of table "postgres.public.t_auto"/ });
 
 # What changes nothing that could be lost goes on.
 $said = run(map { [ "row$_->[0]", $_->[1] ] } (
@@ -247,6 +254,9 @@ is(join(' ', map { $before->{$_} eq $after->{$_} ? "$_: $before->{$_}" : () } so
 is($n1->psql('postgres', "SELECT pg_notify('channel', '')"), 0, 'open: pg_notify');
 # A sequence hands out no value twice, however often it was refused.
 is($n1->value(q(SELECT nextval('s_next') > 2)), 't', 'a sequence goes on');
+
+wait_for('open: autovacuum', sub { $n1->value(
+	q(SELECT autoanalyze_count > 0 FROM pg_stat_user_tables WHERE relname = 't_auto')) eq 't' });
 
 unlike($n1->log_text, qr/PANIC|terminated by signal/, 'nothing crashed');
 $cluster->end;
