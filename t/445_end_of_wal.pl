@@ -132,7 +132,8 @@ sub overwrite
 	open my $old, '<:raw', $from or die "$from: $!";
 	open my $new, '+<:raw', "$wal/$last" or die "$last: $!";
 	seek $_, $where % SEGMENT, 0 for $old, $new;
-	read $old, my $text, $bytes;
+	my $text;
+	read $old, $text, $bytes;
 	print $new $text or die $!;
 	close $new or die $!;
 	return;
@@ -140,8 +141,8 @@ sub overwrite
 
 sub starts_again
 {
-	my ($what, $change) = @_;
-	$n2->kill_all;
+	my ($what, $end, $change) = @_;
+	$end->();
 	$change->() if $change;
 	my $mark = -s $n2->logfile;
 	$n2->start;
@@ -149,21 +150,21 @@ sub starts_again
 	cmp_ok($much, '>', 40 * 1024, "$what: all of the backlog is read");
 	return bytes($found);
 }
+my $kill = sub { $n2->kill_all };
 
 my $page = $at - $at % PAGE;
 my $old = "$wal/" . segment(1, $at - SEGMENT);
 my $more = $n1->data_dir . "/pg_wal/$last";
-is(starts_again('kill -9'), $at, 'kill -9: the same');
-is(starts_again('recycled', sub {
-	overwrite($old, $at, SEGMENT - $at % SEGMENT);
-	copy($old, "$wal/" . segment(1, $at + SEGMENT)) or die $!;
-}), $at, 'recycled: old records are not taken for new ones');
+is(starts_again('kill -9', $kill), $at, 'kill -9: the same');
 
 # WAL that came in last and was never synced, so never acknowledged: a page of it is lost, and a
 # later one is not; then all up to the middle of a record is there.
-is(starts_again('a page is lost', sub { overwrite($more, $page + 2 * PAGE, 2 * PAGE) }),
-	$at, 'a page is lost: what comes behind it is nothing');
-my $torn = starts_again('torn', sub { overwrite($more, $at, 5 * PAGE + 100) });
+is(starts_again('restart', sub { $n2->stop('fast') }, sub {
+	overwrite($old, $at, SEGMENT - $at % SEGMENT);
+	overwrite($more, $page + 2 * PAGE, 2 * PAGE);
+	copy($old, "$wal/" . segment(1, $at + SEGMENT)) or die $!;
+}), $at, 'restart: old records, and those behind a lost page, are not taken for new ones');
+my $torn = starts_again('torn', $kill, sub { overwrite($more, $at, 5 * PAGE + 100) });
 cmp_ok($torn, '>', $at, 'torn: what is whole of it counts');
 cmp_ok($torn, '<=', $at + 5 * PAGE + 100, 'torn: and no more');
 
