@@ -101,6 +101,7 @@ wait_for('and its client', sub { !eval { $subscriber->pump_nb; $subscriber->pump
 eval { $subscriber->finish };
 is(scalar(() = slurp_file($n1->logfile, $log) =~ / 57P01 FATAL:  terminating connection/g), 5,
 	'each of them once, with 57P01');
+is($n1->value('SELECT ended FROM orchestra_gate()'), 6, 'and counted, the frozen one too');
 
 for my $name (qw(idle begun committing running))
 {
