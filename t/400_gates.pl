@@ -22,7 +22,8 @@ sub number_in { my ($table) = @_; return "SELECT count(*) FROM $table" }
 sub exists_as { my ($name) = @_; return "SELECT count(*) FROM pg_class WHERE relname = '$name'" }
 sub large_objects { my ($oid) = @_;
 	return "SELECT count(*) FROM pg_largeobject_metadata WHERE oid = $oid" }
-my $table = sub { "CREATE TABLE $_[0] (n int PRIMARY KEY, w int); INSERT INTO $_[0] VALUES (1, 1)" };
+my $table = sub {
+	return "CREATE TABLE $_[0] (n int PRIMARY KEY, w int); INSERT INTO $_[0] VALUES (1, 1)" };
 my @rows = (
 	[ insert => 'INSERT INTO t_insert VALUES (2)', $table->('t_insert'), number_in('t_insert') ],
 	[ update => 'UPDATE t_update SET w = 2', $table->('t_update'), 'SELECT sum(w) FROM t_update' ],
@@ -50,7 +51,8 @@ my @rows = (
 	[ do => 'DO $$ BEGIN INSERT INTO t_do VALUES (2); COMMIT; END $$', $table->('t_do'),
 		number_in('t_do'), 1 ],
 	[ do_set => q(DO $$ BEGIN BEGIN PERFORM set_config('transaction_read_only', 'off', false);
-		EXCEPTION WHEN OTHERS THEN NULL; END; INSERT INTO t_set VALUES (2); END $$), $table->('t_set'), number_in('t_set') ],
+		EXCEPTION WHEN OTHERS THEN NULL; END; INSERT INTO t_set VALUES (2); END $$),
+		$table->('t_set'), number_in('t_set') ],
 	[ parallel => 'SET force_parallel_mode = on; CREATE TABLE t_parallel AS '
 		  . 'SELECT count(*) FROM pg_class; RESET force_parallel_mode', '', exists_as('t_parallel') ],
 	[ create_table => 'CREATE TABLE t_create (n int)', '', exists_as('t_create') ],
@@ -112,7 +114,8 @@ my @rows = (
 	[ lo_unlink => 'SELECT lo_unlink(1003)', 'SELECT lo_create(1003)', large_objects(1003) ],
 	[ nextval => q(SELECT nextval('s_next')), q(CREATE SEQUENCE s_next; SELECT nextval('s_next')),
 		'SELECT last_value FROM s_next' ],
-	[ nextval_cached => q(SELECT nextval('s_cache')), 'CREATE SEQUENCE s_begun; CREATE SEQUENCE s_cache CACHE 10',
+	[ nextval_cached => q(SELECT nextval('s_cache')),
+		'CREATE SEQUENCE s_begun; CREATE SEQUENCE s_cache CACHE 10',
 		'SELECT is_called FROM s_cache' ],
 	[ setval => q(SELECT setval('s_set', 5)), 'CREATE SEQUENCE s_set',
 		'SELECT last_value FROM s_set' ],
@@ -150,7 +153,8 @@ sub errors { my ($text) = @_; return join ' ', $text =~ /^.*(?:ERROR|FATAL|PANIC
 sub left_behind
 {
 	my @rows = grep { $_->[3] } @rows;
-	my $out = $n1->safe_psql('postgres', join '', map { "SELECT '$_->[0]', ($_->[3])::text;\n" } @rows);
+	my $out = $n1->safe_psql('postgres',
+		join '', map { "SELECT '$_->[0]', ($_->[3])::text;\n" } @rows);
 	return { map { split /\|/, $_, 2 } split /\n/, $out };
 }
 
@@ -219,7 +223,8 @@ like($err, qr/connection to server was lost|server closed the connection/, 'pg_n
 
 # Autovacuum is refused like anybody, and tries again.
 wait_for('autovacuum is refused', sub {
-	$n1->log_text =~ /ERROR:  this node is fenced.*\n.*HINT.*\n.*CONTEXT:  automatic analyze of table "postgres.public.t_auto"/ });
+	$n1->log_text =~ /ERROR:\ \ this\ node\ is\ fenced.*\n.*HINT:.*\n
+		.*CONTEXT:\ \ automatic\ analyze\ of\ table\ "postgres.public.t_auto"/x });
 
 # What changes nothing that could be lost goes on.
 $said = run(map { [ "row$_->[0]", $_->[1] ] } (
@@ -249,8 +254,8 @@ $said = run(@rows);
 is(join("\n", map { errors($said->{ $_->[0] }) ? "$_->[0]: $said->{ $_->[0] }" : () } @rows), '',
 	'open: all are done');
 my $after = left_behind();
-is(join(' ', map { $before->{$_} eq $after->{$_} ? "$_: $before->{$_}" : () } sort keys %$before), '',
-	'open: each leaves something behind');
+my @same = map { $before->{$_} eq $after->{$_} ? "$_: $before->{$_}" : () } sort keys %$before;
+is("@same", '', 'open: each leaves something behind');
 is($n1->psql('postgres', "SELECT pg_notify('channel', '')"), 0, 'open: pg_notify');
 # A sequence hands out no value twice, however often it was refused.
 is($n1->value(q(SELECT nextval('s_next') > 2)), 't', 'a sequence goes on');

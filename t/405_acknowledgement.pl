@@ -11,11 +11,12 @@ use Orchestra::Wait qw(wait_for);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $cluster = Orchestra::Cluster->new(nodes => 3, mode => 'manual', relay => 0, lease_ttl_ms => 6000,
-	settings => { max_prepared_transactions => 20, wal_receiver_status_interval => '1s' });
+my $cluster = Orchestra::Cluster->new(nodes => 3, mode => 'manual', relay => 0,
+	lease_ttl_ms => 6000, settings => { max_prepared_transactions => 20, wal_receiver_status_interval => '1s' });
 my ($n1, $n2, $n3) = $cluster->form->nodes;
 $n1->safe_psql('postgres', $_) for
-  'CREATE TABLE t (what text PRIMARY KEY)', 'CREATE SEQUENCE s', 'CREATE DATABASE weak', 'CREATE ROLE weak LOGIN SUPERUSER',
+  'CREATE TABLE t (what text PRIMARY KEY)', 'CREATE SEQUENCE s', 'CREATE DATABASE weak',
+  'CREATE ROLE weak LOGIN SUPERUSER',
   'CREATE PROCEDURE put(text) LANGUAGE plpgsql AS $$ BEGIN '
   . 'INSERT INTO t VALUES ($1); COMMIT; PERFORM 1; END $$';
 $n1->safe_psql('weak', 'CREATE TABLE t (what text PRIMARY KEY)');
@@ -167,7 +168,8 @@ for my $level (qw(off local))
 my $after = gate();
 is($after->{weak} - $before->{weak}, 2, 'weak commits are counted');
 is($after->{suppressed}, $before->{suppressed}, 'and told');
-my ($status, undef, $err) = $n1->psql('postgres', 'SET ROLE app; SET orchestra.enforce_durability = off');
+my ($status, undef, $err) = $n1->psql('postgres',
+	'SET ROLE app; SET orchestra.enforce_durability = off');
 like($err, qr/permission denied to set parameter/, 'nobody else may allow it');
 
 kill CONT => @frozen;

@@ -12,10 +12,11 @@ my $publisher = PostgreSQL::Test::Cluster->new('publisher');
 $publisher->init(allows_streaming => 'logical');
 $publisher->append_conf('postgresql.conf', 'max_prepared_transactions = 10');
 $publisher->start;
-$publisher->safe_psql('postgres', 'CREATE TABLE p (n int PRIMARY KEY); CREATE PUBLICATION p FOR TABLE p');
+$publisher->safe_psql('postgres',
+	'CREATE TABLE p (n int PRIMARY KEY); CREATE PUBLICATION p FOR TABLE p');
 
-my $cluster = Orchestra::Cluster->new(nodes => 3, mode => 'manual', relay => 0, lease_ttl_ms => 1000,
-	settings => { max_prepared_transactions => 10 });
+my $cluster = Orchestra::Cluster->new(nodes => 3, mode => 'manual', relay => 0,
+	lease_ttl_ms => 1000, settings => { max_prepared_transactions => 10 });
 my ($n1, $n2, $n3) = $cluster->form->nodes;
 $n1->safe_psql('postgres', 'CREATE TABLE p (n int PRIMARY KEY)');
 $n1->safe_psql('postgres', 'CREATE SUBSCRIPTION p CONNECTION $$' . $publisher->connstr('postgres')
@@ -77,7 +78,8 @@ wait_for('the publisher is told', sub { told($here) });
 
 $publisher->safe_psql('postgres', q(BEGIN; INSERT INTO p VALUES (3); PREPARE TRANSACTION 'three'));
 wait_for('prepared', sub { $n1->value('SELECT count(*) FROM pg_prepared_xacts') });
-wait_for('idle', sub { told($publisher->safe_psql('postgres', 'SELECT pg_current_wal_lsn() - 1')) });
+wait_for('idle', sub {
+	told($publisher->safe_psql('postgres', 'SELECT pg_current_wal_lsn() - 1')) });
 @frozen = freeze();
 $here = here();
 $publisher->safe_psql('postgres', q(COMMIT PREPARED 'three'));
