@@ -1,7 +1,6 @@
 # What the gates cost.
 #   perl bench/gates.pl     inside tools/stage.sh (make bench-gates)
-#   PAIRS=24    runs of pgbench with and without orchestra, of each kind
-#   SLICE=1     seconds of a run
+#   PAIRS=50    short runs of pgbench with and without orchestra, of each kind
 # Three nodes each, the same server programs: a cluster in durability quorum, and plain PostgreSQL
 # with the same synchronous_standby_names; and the same with one node each. Runs alternate (with,
 # without, without, with, ...), and who is not measured is stopped meanwhile.
@@ -13,7 +12,7 @@ use Orchestra::Wait qw(wait_for);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my ($pairs, $slice) = ($ENV{PAIRS} || 24, $ENV{SLICE} || 1);
+my $pairs = $ENV{PAIRS} || 50;
 my $calls = 20_000;
 
 # ---- nanoseconds of each gate, on a primary with two standbys
@@ -25,7 +24,7 @@ sub gate_times
 	my $write = 'INSERT INTO writes SELECT coalesce(max(id), 0) + 1 FROM writes';
 	for my $gate (@gates)
 	{
-		my $time = "SELECT time('$gate', $calls)";
+		my $time = "SELECT gate_time('$gate', $calls)";
 		my @statements = $gate =~ /^(?:commit|acknowledgement)$/
 		  ? ($write, 'BEGIN', $write, $time, 'ROLLBACK') : $time;
 		note sprintf '%-28s %-16s %7.1f ns', $what, $gate, $primary->safe_psql('postgres',
@@ -91,47 +90,39 @@ sub without
 	return $cluster;
 }
 
-# CPU seconds of all of the server's processes, the dead ones included.
+# CPU seconds of the server's processes that are dead.
 sub cpu
 {
 	my ($node) = @_;
-	my $ticks = 0;
-	for my $pid ($node->pids)
-	{
-		open my $stat, '<', "/proc/$pid/stat" or next;
-		my @fields = split ' ', (<$stat> // '') =~ s/.*\) //r;
-		$ticks += $fields[11] + $fields[12];
-		$ticks += $fields[13] + $fields[14] if $pid == $node->{_pid};
-	}
-	return $ticks / 100;    # USER_HZ
+	my @fields = split ' ', slurp_file("/proc/$node->{_pid}/stat") =~ s/.*\) //r;
+	return ($fields[13] + $fields[14]) / 100;    # USER_HZ
 }
 
-# Seconds that one transaction takes, and CPU seconds of its server.
+# Seconds that one transaction takes, and CPU seconds of its session.
 sub run
 {
 	my ($cluster, @options) = @_;
 	my ($node) = $cluster->nodes;
-	my $cpu = cpu($node);
-	my ($out, $err) =
-	  run_command([ 'pgbench', '-n', '-T', $slice, @options, $node->connstr('bench') ]);
-	wait_for('its sessions are gone', sub { $node->value(
-		q(SELECT count(*) FROM pg_stat_activity WHERE datname = 'bench')) == 0 });
+	my ($cpu, $processes) = (cpu($node), scalar $node->pids);
+	my ($out, $err) = run_command([ 'pgbench', '-n', @options, $node->connstr('bench') ]);
+	wait_for('its sessions are gone', sub { $node->pids <= $processes });
 	my ($done) = $out =~ m{actually processed: (\d+)} or die "pgbench: $err";
-	my ($latency) = $out =~ /latency average = ([\d.]+) ms/;
-	return { seconds => $latency / 1000, cpu => (cpu($node) - $cpu) / $done };
+	my ($a_second) = $out =~ /^tps = ([\d.]+)/m;
+	return { seconds => 1 / $a_second, cpu => (cpu($node) - $cpu) / $done };
 }
 
-# The mean of the logarithms of these ratios, and what 95 % of such means are within, as "+1.0 %".
+# Their geometric mean and what 95 % of such means are within, and their median, which a busy
+# machine disturbs less.
 sub percent
 {
 	my (@ratios) = @_;
-	my @logs = map { log } @ratios;
+	my @logs = sort { $a <=> $b } map { log } @ratios;
 	my $mean = sum(@logs) / @logs;
 	my $deviation = sqrt(sum(map { ($_ - $mean)**2 } @logs) / $#logs);
 	my $student = 1.96 + 2.37 / $#logs + 2.8 / $#logs**2;    # to 1 % from 5 degrees of freedom on
 	my $half = $student * $deviation / sqrt @logs;
-	return sprintf '%+5.1f %% (%+.1f to %+.1f)', map { 100 * (exp($_) - 1) } $mean, $mean - $half,
-	  $mean + $half;
+	return sprintf '%+5.1f %% (%+.1f to %+.1f), median %+.1f %%', map { 100 * (exp($_) - 1) }
+	  $mean, $mean - $half, $mean + $half, ($logs[ $#logs / 2 ] + $logs[ @logs / 2 ]) / 2;
 }
 
 sub in_pairs
@@ -157,9 +148,10 @@ sub in_pairs
 	}
 	my $mean = sub { my ($name, $kind) = @_;
 		1e6 * sum(@{ $results{$name}{$kind} }) / @{ $results{$name}{$kind} } };
-	note sprintf '%-28s latency %s  %6.1f against %6.1f us   CPU %s  %6.1f against %6.1f us',
-	  $what, map { my $kind = $_; percent(@{ $taken{$kind} }), map { $mean->($_, $kind) }
-		qw(with without) } qw(seconds cpu);
+	note sprintf '%-38s %-7s %8.1f us, without %8.1f us: %s', $what,
+	  $_ eq 'cpu' ? 'CPU' : 'latency', $mean->('with', $_), $mean->('without', $_),
+	  percent(@{ $taken{$_} })
+	  for qw(seconds cpu);
 	return;
 }
 
@@ -174,16 +166,16 @@ for my $nodes (1, 3)
 		$node->safe_psql('postgres', 'CREATE DATABASE bench');
 		system_or_bail('pgbench', '-iq', '-s', '5', $node->connstr('bench'));
 	}
-	$primary->safe_psql('postgres', q(CREATE FUNCTION time(text, int) RETURNS float8
+	$primary->safe_psql('postgres', q(CREATE FUNCTION gate_time(text, int) RETURNS float8
 		AS 'orchestra_test', 'orchestra_test_gate_time' LANGUAGE C STRICT));
 	my $what = $nodes == 1 ? 'one node' : 'quorum, 1 of 2 standbys';
 	gate_times($what, $with, 'nothing', 'lease', 'login', 'statement', 'reading commit', 'commit',
 		'acknowledgement');
-	in_pairs("$what, simple-update", $with, $without, '-N', '-M', 'prepared');
+	in_pairs("$what, simple-update", $with, $without, qw(-N -M prepared -t 1000));
 	if ($nodes == 1)
 	{
-		in_pairs("$what, select-only", $with, $without, '-S', '-M', 'prepared');
-		in_pairs("$what, login each", $with, $without, '-S', '-C');
+		in_pairs("$what, select-only", $with, $without, qw(-S -M prepared -t 10000));
+		in_pairs("$what, login each", $with, $without, qw(-S -C -t 100));
 	}
 	$_->end for $with, $without;
 }

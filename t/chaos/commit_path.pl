@@ -241,6 +241,24 @@ for my $number (1 .. @plan)
 	$reached{$_}++ for @round;
 }
 
+# The checker sees what is missing: a commit, and something prepared that is neither open nor there.
+{
+	my $primary = $cluster->wait_for_primary(seconds => $patience);
+	my $told_of = sub {
+		my ($name, @lines) = @_;
+		return bless { name => $name, mode => 'two_phase', table => 'writes', first_id => 1,
+			step => 1, file => $cluster->private_file($name, join '', map { "$_\n" } @lines) },
+		  'Orchestra::Writer' };
+	my @enough = (before => 0, after => 0);
+	$primary->safe_psql('postgres',
+		q(BEGIN; INSERT INTO writes VALUES (1); PREPARE TRANSACTION 'writes:1'));
+	my $open = $told_of->('open', 'P 1 1 5432 1');
+	is($open->verdict($primary, 0, @enough)->{problem}, '', 'checker: what is prepared is not lost');
+	is($primary->value('SELECT count(*) FROM writes WHERE id = 1'), 1, 'checker: it is committed');
+	my $missing = $told_of->('missing', 'P 1 1 5432 1', 'P 1 2 5432 1', 'A 1 3 5432 1');
+	is($missing->verdict($primary, 0, @enough)->{problem}, 'lost: 3 2', 'checker: what is missing');
+}
+
 note "$told acknowledged in all";
 if (!$ENV{CHAOS} && !$ENV{ORCHESTRA_FAULT})
 {
