@@ -83,10 +83,14 @@ pass('the audit has all of them');
 
 # What does not come into force is nobody's business.
 my $marks = marks($cluster);
-append_to_file($n1->data_dir . '/postgresql.conf', "\n$name = 'n9'\n");
+append_to_file($n1->data_dir . '/other.conf', "$name = 'n9'\nwork_mem = '7MB'\n");
+append_to_file($n1->data_dir . '/postgresql.conf', "\ninclude_if_exists = 'other.conf'\n");
 reload();
-wait_for('loaded', sub { $n1->log_text =~ /received SIGHUP/ });
+wait_for('loaded', sub { $n1->value('SHOW work_mem') eq '7MB' });
 is(names(), 'ANY 1 ("n2", "n3")', 'postgresql.conf: not in force');
+is(scalar(grep { $_->{event} eq 'setting_repaired' } events_since($marks, $n1)), 0,
+	'postgresql.conf: nothing to repair');
+unlink $n1->data_dir . '/other.conf';
 
 # ---- It cannot be repaired: a file that is included last. Everybody is told as long as that lasts.
 append_to_file($n1->data_dir . '/last.conf', "$name = ''\n");
@@ -111,7 +115,7 @@ wait_for('in force again', sub {
 	names() eq 'ANY 1 ("n2", "n3")' && !defined $status{n1}{problem} });
 edit(sub { s/^include_if_exists.*\n//m });
 $writer->wait_for_acknowledged(200, after => now());
-is($writer->stop->verdict($n1, $begun, before => 100, after => 400)->{problem}, '',
+is($writer->stop->verdict($n1, $begun, before => 100, after => 200)->{problem}, '',
 	'nothing that was acknowledged is lost');
 
 # ---- A commit waits for a standby, and somebody gives up waiting for all of them.
