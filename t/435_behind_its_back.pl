@@ -1,6 +1,7 @@
 # What orchestra sets in PostgreSQL is changed behind its back: ALTER SYSTEM refuses it, an edited
 # file is noticed, set again and told, and no commit is acknowledged with less than the register
 # asks for meanwhile.
+# negative-control: no_gate
 use strict;
 use warnings;
 use Orchestra::Cluster;
