@@ -146,8 +146,9 @@ struct Failover {
   std::map<NodeId, WalPosition> positions;
   NodeId fed;  // kFeed: who is fed, and how
   Feed feed;
-  Instant fed_since{};
-  bool feed_failed = false;
+  Lsn fed_end;                        // as the fed node said last
+  Instant fed_at{};                   // when it was asked first, or had got on
+  std::map<NodeId, int> feeds;        // how often each source was tried
   std::optional<Lsn> primary_end;     // how far the primary of the basis is known to have got
   Version version;                    // register version that the replies named
   std::optional<Instant> enough_at;   // since when enough replies are in

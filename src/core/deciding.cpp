@@ -7,6 +7,9 @@
 namespace orchestra {
 namespace {
 
+// A source that is out of recovery may write on, so that once is not always enough.
+constexpr int kMaxFeeds = 3;
+
 // How far the node's WAL is WAL of the last active epoch's timeline, or nothing.
 std::optional<Lsn> CountedEnd(const RegisterValue& value, const Basis& basis, NodeId node,
                               const WalPosition& position, const Policy& policy) {
@@ -125,14 +128,16 @@ const Machine::Counted* Machine::Choose(const std::vector<Counted>& counted, Lsn
 bool Machine::FeedTo(const std::vector<Counted>& counted, const Basis& basis, Lsn highest) {
   Failover& f = s_.failover;
   const RegisterValue& value = *s_.proposal->value;
-  if (f.feed_failed || !value.active) return false;
+  if (!value.active) return false;
   const Counted* source = nullptr;
   const Counted* fed = nullptr;
   for (const Counted& c : counted) {
     const WalPosition& position = f.positions.at(c.node);
     if (position.timeline != basis.timeline) continue;
     if (c.end == highest) {
-      if (!source || Name(c.node) < Name(source->node)) source = &c;
+      const auto tries = f.feeds.find(c.node);
+      const bool tried = tries != f.feeds.end() && tries->second >= kMaxFeeds;
+      if (!tried && (!source || Name(c.node) < Name(source->node))) source = &c;
       continue;
     }
     if (position.out_of_recovery || !IsVoter(value, c.node)) continue;
@@ -142,7 +147,9 @@ bool Machine::FeedTo(const std::vector<Counted>& counted, const Basis& basis, Ls
   if (!source || !fed) return false;
   f.stage = Failover::Stage::kFeed;
   f.fed = fed->node;
-  f.fed_since = now_;
+  f.fed_at = now_;
+  f.fed_end = fed->end;
+  f.feeds[source->node]++;
   f.sent_at = Instant{};
   f.feed =
       Feed{s_.ballot, value.epoch, source->node, highest, f.positions.at(source->node).wal_epoch};
@@ -158,11 +165,15 @@ bool Machine::FeedTo(const std::vector<Counted>& counted, const Basis& basis, Ls
 void Machine::FeedTick() {
   Failover& f = s_.failover;
   const auto peer = s_.peers.find(f.fed);
-  const bool there = peer != s_.peers.end() && peer->second.status_at &&
-                     Since(*peer->second.status_at, f.fed_since) > Micros{0} &&
-                     peer->second.status.flush_lsn >= f.feed.upto;
-  f.feed_failed = !there && Since(now_, f.fed_since) >= 5 * T().ttl;
-  if (!there && !f.feed_failed && policy_.fed_is_counted) {
+  const bool heard = peer != s_.peers.end() && peer->second.status_at;
+  if (heard && peer->second.status.flush_lsn > f.fed_end) {
+    f.fed_end = peer->second.status.flush_lsn;
+    f.fed_at = now_;
+  }
+  const bool there = f.fed_end >= f.feed.upto;
+  const bool in_vain = !there && Since(now_, f.fed_at) >= 2 * T().ttl;
+  if (in_vain) f.feeds[f.feed.source] = kMaxFeeds;
+  if (!there && !in_vain && policy_.fed_is_counted) {
     if (Since(now_, f.sent_at) < T().heartbeat) return;
     f.sent_at = now_;
     Send(f.fed, f.feed);
@@ -231,7 +242,7 @@ void Machine::Decide() {
     // A FENCE is never left half done: after a while the best one is taken.
     if (f.blocked_at && Since(now_, *f.blocked_at) >= 2 * T().ttl) {
       f.wanted = kNoNode;
-      f.feed_failed = false;
+      f.feeds.clear();
     }
     return;
   }

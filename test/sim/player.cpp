@@ -81,6 +81,7 @@ bool Player::HoldsOf(const std::string& what, const Node& node) const {
   const bool valid = s.phase == Phase::kConfigured && !s.suspect;
   if (what == "expelled") return s.expelled;
   if (what == "suspect") return s.suspect;
+  if (what == "primary") return w_.Writable() == &node;
   if (what == "standby") return valid && member && member->id != value->primary;
   if (what == "votes") return valid && member && HasVote(*value, member->id);
   return what == "member" && valid && member &&

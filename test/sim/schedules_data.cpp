@@ -60,6 +60,43 @@ std::vector<Schedule> SchedulesOfData() {
       lose WAL n2 -> n3 1
       expect epoch 30s)"},
 
+      // Who shall be primary lacks the newest WAL, and gets it from who has it: the primary itself, or
+      // the other standby.
+      {"fed-by-the-primary", R"(
+      form
+      cast
+      delay WAL primary -> other 400ms
+      run 1s
+      ask coordinator failover other
+      expect primary=other 20s)"},
+      {"fed-by-another-one", R"(
+      form
+      cast
+      lose WAL primary -> other
+      run 600ms
+      ask coordinator failover other
+      expect primary=other 20s)"},
+      {"fed-by-a-standby", R"(
+      nodes 5
+      form
+      cast
+      lose WAL primary -> other
+      run 600ms
+      ask coordinator failover other
+      run 5ms
+      kill primary
+      expect primary=other 20s)"},
+      // Two copies: the death of a standby, and then of the primary with another one.
+      {"two-copies", R"(
+      nodes 5
+      copies 2
+      form
+      cast
+      kill other
+      run 6s
+      expect same 5s
+      kill primary
+      expect epoch 20s)"},
       // ---- rule 6
       // The worker of the primary restarts while its REQUEST is still on the way: S shrinks behind
       // the back of the new one.

@@ -23,7 +23,7 @@
 //                            commits; same: it does, and is no newer one; kept: and the lease
 //                            never lapsed
 //                            and of one node: votes=n1, member=n1, standby=n1,
-//                            expelled=n1, suspect=n1
+//                            expelled=n1, suspect=n1, primary=n1
 //   > try CONDITION [30s]    waits, and goes on in any case
 //   > expect CONDITION [30s] waits, and L1 (L2: coordinator) is violated if it does not hold then
 //   > expect I3              what was violated before is this: for mutants
