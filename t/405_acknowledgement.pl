@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $cluster = Orchestra::Cluster->new(nodes => 3, mode => 'manual', relay => 0,
-	lease_ttl_ms => 6000, settings => { max_prepared_transactions => 20, wal_receiver_status_interval => '1s' });
+	lease_ttl_ms => 6000, settings => { max_prepared_transactions => 20 });
 my ($n1, $n2, $n3) = $cluster->form->nodes;
 $n1->safe_psql('postgres', $_) for
   'CREATE TABLE t (what text PRIMARY KEY)', 'CREATE SEQUENCE s', 'CREATE DATABASE weak',
