@@ -71,18 +71,23 @@ sub behind
 {
 	my ($primary, @standbys) = @_;
 	my $end = $primary->value('SELECT pg_current_wal_flush_lsn()');
-	return grep { $_->value("SELECT pg_last_wal_replay_lsn() < '$end'") eq 't' } @standbys;
+	return grep { $_->value(
+		"SELECT pg_is_in_recovery() AND pg_last_wal_replay_lsn() < '$end'") eq 't' } @standbys;
 }
 
-# From now on the standbys get nothing from the primary.
+# From now on no other node gets WAL from the primary, or writes records of its own there.
 sub hold_back
 {
-	my ($primary, @standbys) = @_;
-	wait_for('the standbys have everything', sub { !behind($primary, @standbys) }, $limit);
-	for my $standby (@standbys)
+	my ($primary) = @_;
+	my @others = grep { $_ != $primary } $cluster->nodes;
+	wait_for('another node coordinates', sub {
+		my $name = $primary->register->{coordinator} // '';
+		$name ne '' && $name ne $primary->name }, $limit);
+	wait_for('the standbys have everything', sub { !behind($primary, @others) }, $limit);
+	for my $other (@others)
 	{
-		$cluster->relay->cut($primary->name, $standby->name, 'pg');
-		$cluster->relay->reset($primary->name, $standby->name, 'pg');
+		$cluster->relay->cut($primary->name, $other->name, 'pg');
+		$cluster->relay->reset($primary->name, $other->name, 'pg');
 	}
 	return;
 }
@@ -186,7 +191,7 @@ sub check_ledger_list
 }
 
 # ---- Within the bound: by itself.
-hold_back($n1, $n2, $n3);
+hold_back($n1);
 my @written = write_ledger($n1, 100);
 wait_until_heard($n1, $n2, $n3);
 my $recovery = $n1->register->{epoch};
@@ -219,7 +224,7 @@ my ($standby) = grep { $_ != $primary } $n2, $n3;
 set_to($primary, 'max_failover_lag_bytes', '16kB');
 wait_for('the standby streams', sub { $primary->value(
 	q(SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming')) == 1 }, $limit);
-hold_back($primary, $standby);
+hold_back($primary);
 @written = write_ledger($primary, 20000);
 wait_until_heard($primary, $standby, $n1);
 $recovery = $primary->register->{epoch};
@@ -266,7 +271,7 @@ $cluster = Orchestra::Cluster->new(nodes => 3, lease_ttl_ms => 600,
 wait_for('both standbys are counted', sub { sync_set() eq 'quorum: 1 of n2 n3' }, $limit);
 $n1->safe_psql('postgres', 'CREATE TABLE ledger (id bigint PRIMARY KEY, filler text)');
 my $session = Orchestra::Session->new($n1);
-hold_back($n1, $n2, $n3);
+hold_back($n1);
 $session->say("INSERT INTO ledger VALUES (pg_current_xact_id()::text::bigint)");
 my $waiting = wait_for('the commit waits', sub { $n1->value(
 	q(SELECT backend_xid FROM pg_stat_activity WHERE wait_event = 'SyncRep')) }, $limit);
@@ -278,5 +283,24 @@ is($primary->value('SELECT count(*) FROM ledger'), 0, 'quorum: and the cluster w
 check_list('quorum', $primary, $recovery, $n1, [$waiting], 'commit',
 	qr/^\d+ bytes of WAL here alone, .*; commits: 1; $waiting \(commit /,
 	qr/^nothing: in durability quorum no client was told of them/);
+
+# ---- In async again, where nobody is left who heard how far the primary got: it is awaited.
+($standby) = grep { $_ != $primary } $n2, $n3;
+set_to($primary, 'durability', 'async');
+wait_for('async is known', sub {
+	2 == grep { $_->register->{durability} eq 'async' } $standby, $n1 }, $limit);
+hold_back($primary);
+$primary->safe_psql('postgres', "INSERT INTO ledger VALUES (-1)");
+$marks = marks($cluster);
+$_->kill_all for $primary, $standby, $n1;
+$_->start for $standby, $n1;
+$blocked = wait_for('the failover is blocked', sub {
+	(grep { $_->{event} eq 'failover_blocked' && $_->{reason} =~ /is not known/ }
+		  map { events_since($marks, $_) } running($cluster))[0] }, $limit);
+is($blocked->{reason}, 'how far ' . $primary->name . ' got is not known: it was not heard in time',
+	'unknown: why nobody is promoted');
+$primary->start;
+is($cluster->wait_for_primary(seconds => $limit)->name, $primary->name, 'unknown: it goes on itself');
+is($primary->value('SELECT count(*) FROM ledger WHERE id = -1'), 1, 'unknown: and nothing is lost');
 $cluster->end;
 done_testing();
