@@ -89,6 +89,14 @@ TEST(NodeRows, TheCoordinatorAndAMemberWithoutVote) {
   EXPECT_EQ(RowAt(Healthy(), 3).voter, false);
 }
 
+TEST(NodeRows, TheZoneOfAMember) {
+  Board board = Healthy();
+  board.nodes[0].member.zone = "north";
+  board.nodes[1].member.zone.clear();
+  EXPECT_EQ(RowAt(board, 0).zone, "north");
+  EXPECT_EQ(RowAt(board, 1).zone, std::nullopt);
+}
+
 TEST(NodeRows, EveryState) {
   struct Case {
     const char* state;
