@@ -35,6 +35,7 @@ SELECT count(*) FROM orchestra_recovery_steps('1.1/1');
 -- Nothing is gated.
 CREATE TABLE plain AS SELECT 1 AS one;
 DROP TABLE plain;
+SELECT open, gated, lease_left_ms FROM orchestra_gate();
 
 -- What orchestra_create_cluster() refuses.
 SELECT orchestra_create_cluster('{n1}', 'manual');
