@@ -1,6 +1,6 @@
 // restore_command finds nothing while this node is fenced, and until it is on the primary's line:
-// replay could pass the end of WAL that it reported, or the point where that line began, with WAL of
-// whoever archives. docs/wal.md says more.
+// replay could pass the end of WAL that it reported, or the point where that line began, with WAL
+// of whoever archives. docs/wal.md says more.
 //
 // No file says so. The startup process alone takes the setting for empty when it loads the
 // configuration while the archive is closed; so there is nothing to restore after a crash, and
