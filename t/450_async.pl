@@ -1,13 +1,12 @@
 # Durability async: there and back under load, without an outage. Then standbys that lack commits
 # when the primary dies: within max_failover_lag_bytes a failover happens by itself, beyond it only
 # with a call that accepts the loss. Each time what was lost is estimated at once, and listed
-# exactly, from its own WAL, when the old primary is back. In durability quorum that is what no
-# client was told of.
+# exactly, from its own WAL, when the old primary is back.
 use strict;
 use warnings;
 use Orchestra::Cluster;
+use Orchestra::Loss qw(hold_back steps check_list);
 use Orchestra::Look qw(standby_coordinator marks events_since running);
-use Orchestra::Session;
 use Orchestra::Wait qw(wait_for now);
 use Test::More;
 
@@ -67,30 +66,6 @@ $writer->stop;
 # ---- A loss.
 
 $n1->safe_psql('postgres', 'CREATE TABLE ledger (id bigint PRIMARY KEY, filler text)');
-sub behind
-{
-	my ($primary, @standbys) = @_;
-	my $end = $primary->value('SELECT pg_current_wal_flush_lsn()');
-	return grep { $_->value(
-		"SELECT pg_is_in_recovery() AND pg_last_wal_replay_lsn() < '$end'") eq 't' } @standbys;
-}
-
-# From now on no other node gets WAL from the primary, or writes records of its own there.
-sub hold_back
-{
-	my ($primary) = @_;
-	my @others = grep { $_ != $primary } $cluster->nodes;
-	wait_for('another node coordinates', sub {
-		my $name = $primary->register->{coordinator} // '';
-		$name ne '' && $name ne $primary->name }, $limit);
-	wait_for('the standbys have everything', sub { !behind($primary, @others) }, $limit);
-	for my $other (@others)
-	{
-		$cluster->relay->cut($primary->name, $other->name, 'pg');
-		$cluster->relay->reset($primary->name, $other->name, 'pg');
-	}
-	return;
-}
 
 # Commits in every way, all answered; one is undone. Returns the transactions that count.
 sub write_ledger
@@ -133,13 +108,6 @@ sub wait_until_heard
 	return;
 }
 
-sub steps
-{
-	my ($node, $recovery, $kind) = @_;
-	return $node->rows("SELECT coordinator, node, detail, next FROM orchestra_recovery_steps("
-		  . "'$recovery') WHERE kind = '$kind' ORDER BY step");
-}
-
 sub lsn { my ($high, $low) = split m{/}, $_[0]; return (hex($high) << 32) + hex $low }
 
 # What the coordinator said at once: bytes, from, to.
@@ -157,41 +125,19 @@ sub check_estimate
 	return ($bytes, $from);
 }
 
-# The old primary is started, stays fenced, and lists what it has alone: these, in these ways.
-sub check_list
-{
-	my ($what, $primary, $recovery, $old, $ids, $ways, $expected, $next) = @_;
-	my $name = $old->name;
-	$cluster->relay->heal;
-	$old->start;
-	my $list = "FROM orchestra_lost_transaction WHERE recovery = '$recovery' AND node = '$name'";
-	wait_for("$what: listed", sub { $primary->value("SELECT count(*) $list") > 0 }, $limit);
-	is($primary->value("SELECT string_agg(xid::text, ' ' ORDER BY lsn) $list AND what LIKE 'commit%'"),
-		"@$ids", "$what: exactly what is missing");
-	is($primary->value("SELECT string_agg(what, ', ' ORDER BY lsn) $list"), $ways, "$what: in order");
-	my @own = grep { $_->{coordinator} eq $name } steps($primary, $recovery, 'loss_measured');
-	is(scalar @own, 1, "$what: told once");
-	note "$what: $own[0]{detail}";
-	like($own[0]{detail}, $expected, "$what: from where on, and how many");
-	like($own[0]{next}, $next, "$what: and what that means");
-	like($old->log_text, qr/: loss_measured node=$name epoch=\Q$recovery\E reason="\d+ bytes of WAL/,
-		"$what: in its log as well");
-	is($old->role, 'FENCED', "$what: it stays fenced");
-	return;
-}
-
 # All that write_ledger writes.
 sub check_ledger_list
 {
 	my ($what, $primary, $recovery, $old, $from, $ids) = @_;
-	return check_list($what, $primary, $recovery, $old, $ids,
-		'commit, commit, commit, prepare, commit prepared, commit, commit',
-		qr/^\d+ bytes of WAL here alone, timeline \d+ from \Q$from\E to \S+; commits: 6; PREPARE or /,
-		qr/^clients may have been told of them/);
+	return check_list($what, $cluster, $primary, $recovery, $old, ids => $ids,
+		ways => 'commit, commit, commit, prepare, commit prepared, commit, commit',
+		detail =>
+		  qr/^\d+ bytes of WAL here alone, timeline \d+ from \Q$from\E to \S+; commits: 6; PREPARE or /,
+		next => qr/^clients may have been told of them/);
 }
 
 # ---- Within the bound: by itself.
-hold_back($n1);
+hold_back($cluster, $n1);
 my @written = write_ledger($n1, 100);
 wait_until_heard($n1, $n2, $n3);
 my $recovery = $n1->register->{epoch};
@@ -224,7 +170,7 @@ my ($standby) = grep { $_ != $primary } $n2, $n3;
 set_to($primary, 'max_failover_lag_bytes', '16kB');
 wait_for('the standby streams', sub { $primary->value(
 	q(SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming')) == 1 }, $limit);
-hold_back($primary);
+hold_back($cluster, $primary);
 @written = write_ledger($primary, 20000);
 wait_until_heard($primary, $standby, $n1);
 $recovery = $primary->register->{epoch};
@@ -264,43 +210,4 @@ is(join(' ', $cluster->passwords_in_logs), '', 'no password in any log');
 
 $cluster->end;
 
-# ---- In durability quorum: a commit that waits for a standby when its primary dies.
-$cluster = Orchestra::Cluster->new(nodes => 3, lease_ttl_ms => 600,
-	settings => { autovacuum => 'off' })->form;
-($n1, $n2, $n3) = $cluster->nodes;
-wait_for('both standbys are counted', sub { sync_set() eq 'quorum: 1 of n2 n3' }, $limit);
-$n1->safe_psql('postgres', 'CREATE TABLE ledger (id bigint PRIMARY KEY, filler text)');
-my $session = Orchestra::Session->new($n1);
-hold_back($n1);
-$session->say("INSERT INTO ledger VALUES (pg_current_xact_id()::text::bigint)");
-my $waiting = wait_for('the commit waits', sub { $n1->value(
-	q(SELECT backend_xid FROM pg_stat_activity WHERE wait_event = 'SyncRep')) }, $limit);
-$recovery = $n1->register->{epoch};
-$n1->kill_all;
-is($session->done, 0, 'quorum: nobody was told of it');
-$primary = $cluster->wait_for_primary(not => $n1, seconds => $limit);
-is($primary->value('SELECT count(*) FROM ledger'), 0, 'quorum: and the cluster went on without it');
-check_list('quorum', $primary, $recovery, $n1, [$waiting], 'commit',
-	qr/^\d+ bytes of WAL here alone, .*; commits: 1; $waiting \(commit /,
-	qr/^nothing: in durability quorum no client was told of them/);
-
-# ---- In async again, where nobody is left who heard how far the primary got: it is awaited.
-($standby) = grep { $_ != $primary } $n2, $n3;
-set_to($primary, 'durability', 'async');
-wait_for('async is known', sub {
-	2 == grep { $_->register->{durability} eq 'async' } $standby, $n1 }, $limit);
-hold_back($primary);
-$primary->safe_psql('postgres', "INSERT INTO ledger VALUES (-1)");
-$marks = marks($cluster);
-$_->kill_all for $primary, $standby, $n1;
-$_->start for $standby, $n1;
-$blocked = wait_for('the failover is blocked', sub {
-	(grep { $_->{event} eq 'failover_blocked' && $_->{reason} =~ /is not known/ }
-		  map { events_since($marks, $_) } running($cluster))[0] }, $limit);
-is($blocked->{reason}, 'how far ' . $primary->name . ' got is not known: it was not heard in time',
-	'unknown: why nobody is promoted');
-$primary->start;
-is($cluster->wait_for_primary(seconds => $limit)->name, $primary->name, 'unknown: it goes on itself');
-is($primary->value('SELECT count(*) FROM ledger WHERE id = -1'), 1, 'unknown: and nothing is lost');
-$cluster->end;
 done_testing();
