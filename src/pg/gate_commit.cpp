@@ -98,14 +98,13 @@ bool MayAcknowledge(bool prepare) {
 
 // The way out of SyncRepWaitForLSN: the transaction is in the WAL, so neither ERROR nor success may
 // be told. The connection ends without a word, and no WARNING either (it would flush the buffer).
+// The worker of a subscription ends before it tells its publisher anything more.
 void SuppressAcknowledgement() {
   pg_atomic_fetch_add_u64(&shared->gate.suppressed, 1);
   whereToSendOutput = DestNone;
   ProcDiePending = true;
   InterruptPending = true;
   SetLatch(MyLatch);
-  // So that the worker of a subscription takes it for not flushed.
-  if (AppliesSubscription()) XactLastCommitEnd = PG_UINT64_MAX;
 }
 
 void BeforeAcknowledgement(bool prepare) {
