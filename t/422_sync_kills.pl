@@ -1,6 +1,6 @@
 # The primary dies in the middle of a change of the synchronous set, at each of its steps, while
 # clients commit with each synchronous_commit: nothing that was acknowledged is lost, and there is
-# one writer at every moment. ORCHESTRA_ROUNDS=6: the rarer steps as well.
+# one writer at every moment. ORCHESTRA_ROUNDS=10: all of them.
 use strict;
 use warnings;
 use Orchestra::Cluster;
@@ -25,9 +25,38 @@ my %step = (
 		$primary->value("SELECT count(*) FROM pg_stat_replication
 		                  WHERE application_name = '$far' AND state = 'streaming'") == 1 },
 	'grows: the register' => sub { my ($primary, $far) = @_; joined($far, counted($primary)) },
-	'grows: the setting' => sub { my ($primary, $far) = @_; joined($far, enforced($primary)) });
+	'grows: the setting' => sub { my ($primary, $far) = @_; joined($far, enforced($primary)) },
+	'raises k: the setting' => sub { $_[0]->value('SHOW synchronous_standby_names') =~ /^ANY 2/ },
+	'raises k: the register' => sub { $_[0]->register->{sync_k} == 2 },
+	'lowers k: the register' => sub { $_[0]->register->{sync_k} == 1 },
+	'lowers k: the setting' => sub { $_[0]->value('SHOW synchronous_standby_names') =~ /^ANY 1/ });
 
-# $far gets no WAL any more, all others do, and everybody hears everybody; later it does again.
+sub copies
+{
+	my ($primary, $copies) = @_;
+	$primary->safe_psql('postgres', "SELECT orchestra_set('sync_copies', '$copies')");
+	return;
+}
+
+# It shrinks when $far gets no WAL any more, while everybody hears everybody.
+sub begin
+{
+	my ($cluster, $primary, $far, $change) = @_;
+	return copies($primary, 2) if $change eq 'raises';
+	if ($change eq 'lowers')
+	{
+		copies($primary, 2);
+		wait_for('two copies', sub { $primary->register->{sync_k} == 2 }, $limit);
+		return copies($primary, 1);
+	}
+	$cluster->relay->cut($primary->name, $far, 'pg');
+	$cluster->relay->reset($primary->name, $far, 'pg');
+	return if $change eq 'shrinks';
+	wait_for("$far is counted no more", sub { !joined($far, counted($primary)) }, $limit);
+	$cluster->relay->heal;
+	return;
+}
+
 sub die_while
 {
 	my ($cluster, $primary, $when, $commit) = @_;
@@ -40,14 +69,7 @@ sub die_while
 	$primary->safe_psql('postgres', "ALTER ROLE app SET synchronous_commit = '$commit'");
 	my $writer = $cluster->writer($primary->name . $commit);
 	$writer->wait_for_acknowledged(200);
-	$cluster->relay->cut($primary->name, $far, 'pg');
-	$cluster->relay->reset($primary->name, $far, 'pg');
-	if ($when =~ /^grows/)
-	{
-		wait_for("$what: it is counted no more", sub {
-			$step{'shrinks: the register'}->($primary, $far) }, $limit);
-		$cluster->relay->heal;
-	}
+	begin($cluster, $primary, $far, $when =~ /^(\w+)/);
 	wait_for($what, sub { $step{$when}->($primary, $far) }, $limit);
 	my $killed = $primary->kill_all;
 	$cluster->relay->heal;
@@ -64,9 +86,13 @@ sub die_while
 # Five voters outlive two primaries.
 my @rounds = (
 	[ 'shrinks: the setting', 'remote_write' ],
-	[ 'grows: the register', 'remote_apply' ],
+	[ 'raises k: the setting', 'remote_apply' ],
+	[ 'grows: the register', 'remote_write' ],
+	[ 'lowers k: the register', 'remote_apply' ],
 	[ 'shrinks: the register', 'remote_apply' ],
 	[ 'grows: the setting', 'remote_write' ],
+	[ 'raises k: the register', 'on' ],
+	[ 'lowers k: the setting', 'remote_write' ],
 	[ 'shrinks: cut off', 'local' ],
 	[ 'grows: streams', 'on' ]);
 $#rounds = ($ENV{ORCHESTRA_ROUNDS} // 2) - 1;
