@@ -32,8 +32,9 @@ sub shape
 {
 	my ($node) = @_;
 	my $register = $node->register;
-	return join ' ', @{ $register->{voters} }, $register->{voters_changing} ? 'changing' : (),
-	  '/', @{ $register->{sync_nodes} }, $register->{sync_k};
+	# By name: ids are given in the order in which nodes joined.
+	return join ' ', sort(@{ $register->{voters} }), $register->{voters_changing} ? 'changing' : (),
+	  '/', sort(@{ $register->{sync_nodes} }), $register->{sync_k};
 }
 
 sub shape_becomes

@@ -41,14 +41,16 @@ uint32 LengthOfRecord(XLogRecPtr start) {
 void PublishAckSet(const std::vector<std::string>& names, uint32 copies) {
   if (names.size() > kMost || IsPublished(names, copies)) return;
   SharedGate& gate = shared->gate;
-  pg_atomic_fetch_add_u32(&gate.quorum_generation, 1);
+  // A predecessor may have ended in the middle, and left the generation odd.
+  const uint32 generation = pg_atomic_read_u32(&gate.quorum_generation) | 1;
+  pg_atomic_write_u32(&gate.quorum_generation, generation);
   pg_write_barrier();
   gate.ack_k = copies;
   gate.ack_count = static_cast<uint32>(names.size());
   for (std::size_t i = 0; i < names.size(); i++)
     strlcpy(gate.ack_names[i], names[i].c_str(), kNameBytes);
   pg_write_barrier();
-  pg_atomic_fetch_add_u32(&gate.quorum_generation, 1);
+  pg_atomic_write_u32(&gate.quorum_generation, generation + 1);
 }
 
 uint32 CopiesNeeded() {
