@@ -77,7 +77,7 @@ const std::vector<SettingRule>& SettingRules() {
       {"recovery_target_xid", Severity::kError, Takes::kRestart, {""}},
       {"recovery_target_timeline", Severity::kError, Takes::kRestart, {"latest"}},
       {"restart_after_crash", Severity::kWarning, Takes::kReload, {"on"}},
-      // Weaker: acknowledged before a second node has flushed it.
+      // Weaker is lifted in durability quorum, and takes as long as `on` then.
       {"synchronous_commit", Severity::kWarning, Takes::kReload, {"on", "remote_apply"}},
   };
   return rules;
@@ -193,7 +193,7 @@ void CheckOverrides(Context& context, const NodeFacts& node) {
     if (fact.kind != "override" || fact.value == "on" || fact.value == "remote_apply") continue;
     context.Add(Severity::kWarning, node, "synchronous_commit",
                 fact.value + " for " + fact.name +
-                    ": its commits are acknowledged before a second node has flushed them",
+                    ": in durability quorum its commits are lifted to on, and take longer",
                 Psql(node.name, "ALTER " + fact.name + " RESET synchronous_commit;"));
   }
 }

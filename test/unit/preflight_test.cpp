@@ -296,7 +296,7 @@ TEST(Preflight, WorkersOverridesAndDisk) {
          for (const std::size_t node : {0, 1}) At(input, node, "override", "DATABASE app") = "off";
        },
        {Severity::kWarning, "n1", "", "synchronous_commit",
-        "off for DATABASE app: its commits are acknowledged before a second node has flushed them",
+        "off for DATABASE app: in durability quorum its commits are lifted to on, and take longer",
         "psql on n1: ALTER DATABASE app RESET synchronous_commit;"}},
       {[](PreflightInput& input) { At(input, 1, "disk", "/data") = "900000000 9000000000"; },
        {Severity::kWarning, "n2", "", "disk", "0.8 GiB of 8.3 GiB free for /data",
