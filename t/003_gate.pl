@@ -1,6 +1,5 @@
 # The gate of commits. The test gives and takes the lease itself, while the consensus worker is
 # stopped: what happens at which moment is not left to chance.
-# negative-control: no_gate
 use strict;
 use warnings;
 use Orchestra::Wait qw(wait_for);

@@ -1,6 +1,5 @@
 # What clients meet: at a primary that forms a cluster, at one whose gate is closed, and on the
 # standbys meanwhile. Mode manual, so that the time without a primary lasts as long as the test wants.
-# negative-control: no_gate
 use strict;
 use warnings;
 use IPC::Run;

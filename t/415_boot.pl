@@ -2,7 +2,6 @@
 # after a crash of one backend (though its last lease would still be good), after kill -9, after a
 # clean restart, promoted behind our back, and started from a backup. Standbys get its WAL all the
 # time, so that a commit that was let in would be acknowledged.
-# negative-control: no_gate
 use strict;
 use warnings;
 use Orchestra::Cluster;
