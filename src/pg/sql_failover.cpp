@@ -91,6 +91,7 @@ std::string LineOf(const Board& board, const BoardNode& node, const Measure& mea
           std::to_string(node.status->timeline.value);
   if (node.self) text += ", this node";
   if (&node == &measure.node) return text;
+  if (node.self) return text + ": " + Bytes(*node.status, measure);
   const auto age = AgeOf(board, node, RawNow());
   char seconds[32] = "at an unknown time";
   if (age)
