@@ -153,10 +153,10 @@ void Observer::Acknowledged(const Node& node, Record record, EpochId decided_in)
   acknowledged_.push_back(record);
   // Told late: whoever has committed since has it.
   const RegisterValue* value = Newest();
+  if (opened_.first <= decided_in || !value || value->durability != Durability::kQuorum) return;
   const Node& newer = world_.node(opened_.second);
   const Record has = newer.up ? newer.server.written : newer.server.flushed;  // it may have died
-  if (opened_.first > decided_in && value && value->durability == Durability::kQuorum &&
-      !world_.wal.IsAncestor(record, has)) {
+  if (!world_.wal.IsAncestor(record, has)) {
     Fail("I3", Of(node.id) + " acknowledged the commit at " + ToText(world_.wal.EndOf(record)) +
                    ", which the primary of a newer epoch lacks");
   }
