@@ -36,6 +36,7 @@ sub row { my ($node, $name) = @_; my %status = $node->status; return $status{$na
 my $force = 'SELECT orchestra_failover(accept_data_loss => true)';
 
 # ---- As long as there is a majority nothing is to be forced.
+wait_for('n2 knows that commits pass', sub { row($n2, 'n1')->{state} eq 'open' }, $limit);
 refused($n2, $force, qr/55000: nothing is to be forced: /, 'a cluster that is well');
 refused($n1, $force, qr/55000: nothing is to be forced: .*commits pass/, 'its primary');
 

@@ -34,6 +34,7 @@ wait_for('n2 and n3 are counted', sub {
 	"@{ $register->{sync_nodes} } $register->{sync_k}" eq 'n2 n3 1' }, $limit);
 for my $node ($n1, $n4)
 {
+	wait_for('commits pass', sub { my %status = $node->status; $status{n1}{state} eq 'open' }, $limit);
 	like((told($node, "SELECT $accept)"))[1],
 		qr/55000: nothing is to be forced: .*commits pass/, 'refused while commits pass');
 }
