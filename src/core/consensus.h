@@ -287,6 +287,7 @@ struct State {
     Instant at{};  // last moment at which it was caught up or moved on
     bool streams = false;
     Instant streams_since{};
+    Lsn goal;  // end of the primary's WAL when it began to stream
   };
   std::map<NodeId, StandbyHeard> standbys;
   bool gate_was_open = false;

@@ -9,6 +9,8 @@ namespace {
 
 // A source that is out of recovery may write on, so that once is not always enough.
 constexpr int kMaxFeeds = 3;
+// To flush or read the end of WAL of a living node.
+constexpr Micros kSlowAnswer = std::chrono::seconds(10);
 
 // How far the node's WAL is WAL of the last active epoch's timeline, or nothing.
 std::optional<Lsn> CountedEnd(const RegisterValue& value, const Basis& basis, NodeId node,
@@ -45,8 +47,9 @@ std::vector<Machine::Counted> Machine::Count(const Basis& basis) const {
   return counted;
 }
 
-// Rule 5 (iii). An operator may do without, but not before those who live had the time to answer.
-bool Machine::EnoughCounted(const std::vector<Counted>& counted, const Basis& basis) {
+// Rule 5 (iii). In async, and by an operator's leave, it goes on without (`vouched` is false then).
+bool Machine::EnoughCounted(const std::vector<Counted>& counted, const Basis& basis,
+                            bool* vouched) {
   const RegisterValue& value = *s_.proposal->value;
   std::size_t of_s = 0;
   bool old_primary = false;
@@ -57,7 +60,8 @@ bool Machine::EnoughCounted(const std::vector<Counted>& counted, const Basis& ba
   const std::size_t need = basis.sync.nodes.size() - basis.sync.k + 1;
   // Where mode observe has just ended, the old primary may still let everything in.
   const bool gated = !value.active || value.primary_boot != BootCount{} || !policy_.gated_first;
-  if (!counted.empty() && (of_s >= need || old_primary)) return true;
+  *vouched = !counted.empty() && (of_s >= need || old_primary);
+  if (*vouched) return true;
   if (!counted.empty() && value.durability == Durability::kAsync && gated) return true;
   std::string awaited;
   for (const NodeId node : basis.sync.nodes) {
@@ -79,17 +83,28 @@ bool Machine::LossAccepted() const {
          Since(now_, *f.blocked_at) >= std::chrono::seconds(1);
 }
 
-// Nodes that answer heartbeats are likely to answer in a moment: more choice, same safety.
-std::size_t Machine::Awaited() const {
+// Nodes that answer heartbeats and whose end of WAL is not known yet.
+std::size_t Machine::Awaited(bool exact) const {
+  const Failover& f = s_.failover;
   std::size_t awaited = 0;
   for (const Member& member : s_.proposal->value->members) {
     auto it = s_.peers.find(member.id);
     const bool alive = it != s_.peers.end() && it->second.heard_at &&
                        Since(now_, *it->second.heard_at) < 3 * T().heartbeat;
-    const bool has_data = member.kind == MemberKind::kData;
-    if (alive && has_data && !s_.failover.positions.contains(member.id)) awaited++;
+    auto position = f.positions.find(member.id);
+    const bool known = position != f.positions.end() && (position->second.exact || !exact);
+    if (alive && member.kind == MemberKind::kData && !known) awaited++;
   }
   return awaited;
+}
+
+// Who answers heartbeats is likely to answer in a moment: more choice, same safety. Where S does
+// not vouch for what was acknowledged, it may be the one that holds it, and is given the time to
+// read.
+bool Machine::WorthWaiting(bool vouched) const {
+  const Micros waited = Since(now_, *s_.failover.enough_at);
+  if (vouched) return Awaited(false) > 0 && waited < 3 * T().heartbeat;
+  return Awaited(true) > 0 && waited < kSlowAnswer;
 }
 
 // What was acknowledged is on enough of S, or on the old primary. Another member may be ahead of
@@ -231,9 +246,10 @@ void Machine::Decide() {
   Basis basis = BasisOf(*s_.proposal->value);
   if (!policy_.basis_quorum) basis.sync = s_.proposal->value->sync;
   const std::vector<Counted> counted = Count(basis);
-  if (!EnoughCounted(counted, basis)) return;
+  bool vouched = false;
+  if (!EnoughCounted(counted, basis, &vouched)) return;
   if (!f.enough_at) f.enough_at = now_;
-  if (Awaited() > 0 && Since(now_, *f.enough_at) < 3 * T().heartbeat) return;
+  if (WorthWaiting(vouched)) return;
   const Lsn highest = HighestOf(counted, basis);
   const Counted* target = Choose(counted, highest);
   if (!target && FeedTo(counted, basis, highest)) return;

@@ -52,7 +52,12 @@ static void ReceiverDuty(const State& s, Instant now, const Policy& policy, Duti
 
 // A request may have been committed before its answer is heard. What it takes from S is not counted
 // any more from then on (its barrier has passed), and what it adds not yet.
-static SyncSet AckSet(const State& s, const RegisterValue& value) {
+// Nor is what leaves S, or suffices no more, from when the barrier is read, which is later than
+// this.
+static SyncSet AckSet(const State& s, const RegisterValue& value, const Policy& policy) {
+  if (s.shrinking && s.setting_effective && Compatible(s.setting, value.sync) &&
+      policy.ack_by_setting)
+    return s.setting;
   if (!s.request) return value.sync;
   const auto* asked = std::get_if<ChangeSync>(&s.request->change);
   return asked && Compatible(asked->sync, value.sync) ? asked->sync : value.sync;
@@ -73,7 +78,7 @@ Duties DutiesOf(const State& s, Instant now, const Policy& policy) {
   if (s.scan_running) d.scan = s.scan_seq;
   if (!value) return d;
   if (value->primary != Self(s) || s.durable.fenced >= value->epoch || s.suspect) return d;
-  const SyncSet must = AckSet(s, *value);
+  const SyncSet must = AckSet(s, *value, policy);
   d.ack_k = must.k;
   for (const NodeId id : must.nodes) d.ack_names.push_back(NameOf(*value, id));
   const bool mine = s.durable.wrote_epoch == value->epoch;

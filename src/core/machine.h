@@ -111,8 +111,9 @@ class Machine {
     Lsn end;
   };
   std::vector<Counted> Count(const Basis& basis) const;
-  bool EnoughCounted(const std::vector<Counted>& counted, const Basis& basis);
-  std::size_t Awaited() const;
+  bool EnoughCounted(const std::vector<Counted>& counted, const Basis& basis, bool* vouched);
+  std::size_t Awaited(bool exact) const;
+  bool WorthWaiting(bool vouched) const;
   Lsn HighestOf(const std::vector<Counted>& counted, const Basis& basis) const;
   const Counted* Choose(const std::vector<Counted>& counted, Lsn highest) const;
   bool FeedTo(const std::vector<Counted>& counted, const Basis& basis, Lsn highest);

@@ -35,6 +35,7 @@ struct Policy {
   bool start_noted = true;          // rule 6: a start is written before the gate opens
   bool sync_order = true;           // rule 6: S shrinks in the setting before the register
   bool sync_barrier = true;         // rule 6
+  bool ack_by_setting = true;       // rule 6: the barrier covers whatever a client is told of
   bool hears_before_shrink = true;  // rule 6: a deaf primary does not shrink S
   bool request_stands = true;       // rule 6: what was asked for is not undone before an answer
   bool joint_quorums = true;        // rule 7: majorities of the previous voters as well

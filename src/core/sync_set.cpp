@@ -47,7 +47,10 @@ void Machine::WatchStandbys(const LocalView& before) {
       standby.streams = false;
       continue;
     }
-    if (!standby.streams) standby.streams_since = now_;
+    if (!standby.streams) {
+      standby.streams_since = now_;
+      standby.goal = s_.view.status.flush_lsn;
+    }
     standby.streams = true;
     if (now->second > standby.flushed || now->second >= before.status.flush_lsn) standby.at = now_;
     standby.flushed = now->second;
@@ -65,7 +68,9 @@ std::vector<NodeId> Machine::KeepingUp(bool any_zone) const {
     if (it == s_.standbys.end()) continue;
     const State::StandbyHeard& standby = it->second;
     const bool heard = Since(now_, standby.at) < T().ttl;
-    const bool close = standby.flushed.value + kCloseBytes >= s_.view.status.flush_lsn.value;
+    // It has all that it came back to, and nearly all that was written since.
+    const bool close = standby.flushed >= standby.goal &&
+                       standby.flushed.value + kCloseBytes >= s_.view.status.flush_lsn.value;
     const bool settled = standby.streams && Since(now_, standby.streams_since) >= kSettled;
     if (value.sync.Has(member.id) ? heard : heard && settled && close) nodes.push_back(member.id);
   }
@@ -79,8 +84,7 @@ SyncSet Machine::WantedSync() const {
   const std::uint32_t fewest = FewestCopies(value, Me());
   if (wanted.k >= fewest) return wanted;
   if (value.on_no_sync == OnNoSync::kDegrade) return SyncSetOf(value, KeepingUp(true));
-  const SyncSet full = FullSyncSet(value, Me());  // commits wait
-  return value.sync.k >= fewest || full.k < fewest ? value.sync : full;
+  return value.sync;  // once it has shrunk so far, commits wait
 }
 
 void Machine::TakeSetting(const SyncSet& setting) {

@@ -22,7 +22,11 @@ bool TellsNobody() { return MyBackendType == B_AUTOVAC_WORKER; }
 
 bool AppliesSubscription() { return MyBackendType == B_BG_WORKER && IsLogicalWorker(); }
 
-void Refuse() { RefuseWhileClosed(ERROR, ERRCODE_READ_ONLY_SQL_TRANSACTION); }
+// An ERROR in the worker of a subscription may disable that for good (disable_on_error); after a
+// FATAL it is started again.
+int Level() { return AppliesSubscription() ? FATAL : ERROR; }
+
+void Refuse() { RefuseWhileClosed(Level(), ERRCODE_READ_ONLY_SQL_TRANSACTION); }
 
 // Tests mean the sessions of clients.
 void Point(const char* name) {
@@ -59,8 +63,8 @@ void HoldSubscriptionBack() {
   SyncRepWaitForLSN(end, false);
   RESUME_INTERRUPTS();
   if (!IsWeak() && !EnoughHold(end))
-    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                    errmsg("too few standbys hold what this subscription has applied")));
+    ereport(Level(), (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                      errmsg("too few standbys hold what this subscription has applied")));
   caught_up = true;
 }
 
@@ -91,9 +95,12 @@ bool IsDurable(bool prepare) {
   return true;
 }
 
-// The lease last: what else was looked at was good while it was held.
+// The lease last: what else was looked at was good while it was held. Another set in between may be
+// that of another lease.
 bool MayAcknowledge(bool prepare) {
-  return TellsNobody() || faults::NoGate() || (IsDurable(prepare) && !GateIsClosed());
+  if (TellsNobody() || faults::NoGate()) return true;
+  const uint32 set = AckGeneration();
+  return IsDurable(prepare) && !GateIsClosed() && set == AckGeneration();
 }
 
 // The way out of SyncRepWaitForLSN: the transaction is in the WAL, so neither ERROR nor success may

@@ -53,6 +53,14 @@ void PublishAckSet(const std::vector<std::string>& names, uint32 copies) {
   pg_atomic_write_u32(&gate.quorum_generation, generation + 1);
 }
 
+uint32 AckGeneration() {
+  pg_read_barrier();
+  const uint32 generation =
+      shared == nullptr ? 0 : pg_atomic_read_u32(&shared->gate.quorum_generation);
+  pg_read_barrier();
+  return generation;
+}
+
 uint32 CopiesNeeded() {
   if (shared == nullptr || pg_atomic_read_u32(&shared->gate.gated) == 0) return 0;
   return *const_cast<const volatile uint32*>(&shared->gate.ack_k);

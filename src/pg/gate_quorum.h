@@ -11,6 +11,9 @@ namespace orchestra::pg {
 // The consensus worker.
 void PublishAckSet(const std::vector<std::string>& names, uint32 copies);
 
+// Grows with every change of the set.
+uint32 AckGeneration();
+
 // On how many standbys a commit of this node must be; 0: none, and so on a node that is not gated.
 uint32 CopiesNeeded();
 

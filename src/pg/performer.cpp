@@ -23,13 +23,15 @@ constexpr Micros kStreamPatience = std::chrono::seconds(10);
 
 void Performer::PublishGate(const Duties& duties) {
   SharedGate& gate = shared->gate;
-  if (!duties.gate_open) pg_atomic_write_u32(&gate.open, 0);
-  pg_atomic_write_u32(&gate.gated, duties.gated ? 1 : 0);
   pg_atomic_write_u32(&gate.mute, duties.mute ? 1 : 0);
-  pg_memory_barrier();
   // While it is closed the last set stays: a commit that looks at it just now asks for the lease
   // behind it.
-  if (!duties.gate_open) return;
+  if (!duties.gate_open) {
+    pg_atomic_write_u32(&gate.open, 0);
+    pg_atomic_write_u32(&gate.gated, duties.gated ? 1 : 0);
+    pg_memory_barrier();
+    return;
+  }
   PublishAckSet(duties.ack_names, duties.ack_k);
   pg_atomic_write_u64(&gate.until_boottime_us,
                       static_cast<uint64>(duties.gate_until.boottime.count()));
@@ -37,6 +39,8 @@ void Performer::PublishGate(const Duties& duties) {
                       static_cast<uint64>(duties.gate_until.monotonic_raw.count()));
   pg_memory_barrier();
   pg_atomic_write_u32(&gate.open, 1);
+  pg_memory_barrier();
+  pg_atomic_write_u32(&gate.gated, duties.gated ? 1 : 0);  // last: what begins to be gated is open
 }
 
 std::optional<WalEndRead> Performer::Perform(const Duties& duties, const LocalView& view,

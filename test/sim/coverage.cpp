@@ -24,6 +24,7 @@ constexpr Row kRows[] = {
     {"  to another node", &Coverage::failovers_moved, 300},
     {"  with the old primary still running", &Coverage::failovers_primary_running, 300},
     {"  out of an inactive epoch", &Coverage::failovers_inactive, 1},
+    {"acknowledgements suppressed", &Coverage::suppressed, 1000},
     {"records that fenced nodes were fed with", &Coverage::fed, 100},
     {"promotions", &Coverage::promotions, 300},
     {"activations", &Coverage::activations, 300},

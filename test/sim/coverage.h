@@ -24,7 +24,7 @@ struct Coverage {
                 nonces_only = 0;
   std::uint64_t voter_changes = 0, voter_changes_final = 0, sync_shrunk = 0, sync_grown = 0;
   std::uint64_t degraded = 0, ttl_changes = 0, mode_changes = 0, observed = 0, left = 0,
-                starts_noted = 0, fed = 0;
+                starts_noted = 0, fed = 0, suppressed = 0;
   std::uint64_t joins = 0, removals = 0, holder_campaigns = 0, releases_late = 0;
   MessageCoverage messages;
 

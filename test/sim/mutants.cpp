@@ -74,6 +74,7 @@ const Mutant kMutants[] = {
      "I11",
      "late-request",
      kScheduleSeeds},
+    {"acks_by_register", {&Policy::ack_by_setting}, "I12", nullptr, 900},
     {"no_barrier", {&Policy::sync_barrier}, "I12", "barrier", kScheduleSeeds},
     {"new_voters_only", {&Policy::joint_quorums}, "I2", "voters-grow", kScheduleSeeds},
     {"joint_too_short", {&Policy::joint_waits}, "I5", "voters-grow", kScheduleSeeds},

@@ -137,9 +137,12 @@ void World::Rejoin(Node& n) {
       m.server.flushed = source.flushed;
       m.server.newest_timeline = source.newest_timeline;
       m.server.out_of_recovery = false;
-      m.vote->wal_epoch = epoch;
-      m.vote->wrote_epoch = EpochId{};
-      m.stated = m.vote;
+      // What else the file may hold that was never known to be stored stays to be found.
+      for (std::optional<Durable>* file : {&m.vote, &m.stated}) {
+        if (!*file) continue;
+        (*file)->wal_epoch = epoch;
+        (*file)->wrote_epoch = EpochId{};
+      }
       observer.Rejoined(m);
       coverage.rejoins++;
       Trace(&m, "is copied from the primary by an operator");

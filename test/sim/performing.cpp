@@ -23,6 +23,8 @@ void World::PerformGate(Node& n, const Duties& duties) {
   s.gated = duties.gated;
   s.gate_open = duties.gate_open;
   s.gate_until = duties.gate_until;
+  if (duties.gate_open)
+    s.ack = SyncNames{{duties.ack_names.begin(), duties.ack_names.end()}, duties.ack_k};
   const RegisterValue* value = CommittedValue(n.state);
   s.gate_epoch = value ? value->epoch : EpochId{};
   if (Commits(n) && !was_open) observer.GateOpened(n);

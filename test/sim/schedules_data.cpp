@@ -60,7 +60,8 @@ std::vector<Schedule> SchedulesOfData() {
       lose WAL n2 -> n3 1
       expect epoch 30s)"},
 
-      // Who shall be primary lacks the newest WAL, and gets it from who has it: the primary itself, or
+      // Who shall be primary lacks the newest WAL, and gets it from who has it: the primary itself,
+      // or
       // the other standby.
       {"fed-by-the-primary", R"(
       form

@@ -53,6 +53,7 @@ struct Server : DataDirectory {
   bool gate_open = false;
   Instant gate_until{};
   EpochId gate_epoch;
+  SyncNames ack;  // what must hold a commit before a client is told of it
 
   // the receiver
   bool receiver_closed = false;  // the ticket

@@ -130,8 +130,14 @@ void World::Acknowledge(Node& n) {
     // While settings are being loaded, some walsenders release by the old ones.
     const SyncNames& sync =
         !s.sync_old.empty() && random.Chance(500) ? s.sync_old[Pick(s.sync_old.size())] : s.sync;
-    if (!Confirmed(s, sync, commit)) break;
+    // Somebody may end the wait: a cancel, or who empties the setting.
+    const bool ended = !config.plain && random.Chance(30);
+    if (!Confirmed(s, sync, commit) && !ended) break;
     done++;
+    if (!Confirmed(s, s.ack, commit)) {
+      coverage.suppressed++;
+      continue;
+    }
     observer.Decided(n, commit, sync.k);
     if (!random.Chance(network.faults.ack_pause)) {
       Leave(n, commit, s.gate_epoch);
