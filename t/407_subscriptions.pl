@@ -103,7 +103,7 @@ my $log = length $n1->log_text;
 $session->ask('ROLLBACK');
 # One refused commit, and at least one worker that gets no further than its first transaction.
 wait_for('the worker is refused twice', sub {
-	(() = substr($n1->log_text, $log) =~ /ERROR:  this node is fenced/g) >= 2 });
+	(() = substr($n1->log_text, $log) =~ /FATAL:  this node is fenced/g) >= 2 });
 is(has(4), 0, 'closed: nothing is applied');
 ok(!told($here), 'closed: the publisher is not told');
 kill CONT => $consensus;
