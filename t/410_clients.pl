@@ -1,5 +1,5 @@
 # What clients meet: at a primary that forms a cluster, at one whose gate is closed, and on the
-# standbys meanwhile. Mode manual, so that the time without a primary lasts as long as the test wants.
+# standbys meanwhile. Mode manual, so that the time without a primary lasts as long as it must.
 use strict;
 use warnings;
 use IPC::Run;

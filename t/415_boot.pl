@@ -118,7 +118,8 @@ is_closed($n3, 'pg_ctl promote');
 my $n4 = $cluster->new_node('n4');
 $cluster->clone($n4, 'member');
 $n4->start;
-is_closed($n4, 'backup', qr/this node is quarantined: it accepts no writes\nDETAIL:  This node has /);
+is_closed($n4, 'backup',
+	qr/this node is quarantined: it accepts no writes\nDETAIL:  This node has /);
 
 my $ids = q(SELECT string_agg(id::text, ' ' ORDER BY id) FROM writes);
 my %known = map { $_ => 1 } split / /, $n1->value($ids);

@@ -1,6 +1,6 @@
 # No standby is left that could confirm commits, while a majority of the voters lives. on_no_sync =
-# degrade: writes go on with one copy, loudly, and nobody else is promoted when that copy dies, until
-# it is back. on_no_sync = refuse: commits wait.
+# degrade: writes go on with one copy, loudly, and nobody else is promoted when that copy dies,
+# until it is back. on_no_sync = refuse: commits wait.
 use strict;
 use warnings;
 use Orchestra::Cluster;

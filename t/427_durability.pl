@@ -1,5 +1,5 @@
-# A cluster that is created in durability async counts on nobody; it changes to quorum and back under
-# a writer, which notices nothing.
+# A cluster that is created in durability async counts on nobody; it changes to quorum and back
+# under a writer, which notices nothing.
 use strict;
 use warnings;
 use Orchestra::Cluster;
@@ -39,6 +39,7 @@ becomes('async', '0 ', '');
 $writer->wait_for_acknowledged(200, after => now());
 is($writer->stop->verdict($n1, $began, before => 0)->{problem}, '', 'nothing lost');
 is(scalar($writer->failed), 0, 'no commit failed');
-is(counts_of($cluster, $marks, qw(lease_lost gate_closed fence_started)), '', 'nor was one held up');
+is(counts_of($cluster, $marks, qw(lease_lost gate_closed fence_started)), '',
+	'nor was one held up');
 $cluster->end;
 done_testing();

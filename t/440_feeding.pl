@@ -1,6 +1,6 @@
 # A failover by call to a node that is behind. It is fed by whoever holds all of the WAL, up to that
-# end and not a byte further, and becomes the primary: nothing is lost. Once the source is a standby,
-# the primary dead; once it is the former primary, which goes on writing WAL.
+# end and not a byte further, and becomes the primary: nothing is lost. Once the source is a
+# standby, the primary dead; once it is the former primary, which goes on writing WAL.
 use strict;
 use warnings;
 use Orchestra::Cluster;
@@ -15,7 +15,7 @@ my ($n1, $n2, $n3) = $cluster->nodes;
 
 sub events { my ($marks) = @_; return map { events_since($marks, $_) } running($cluster) }
 
-# What the coordinator told of the feeding of $node: [ source, up to, what was read then ] each time.
+# What the coordinator told of the feeding of $node, each time: [ source, up to, what was read ].
 sub feedings
 {
 	my ($marks, $node) = @_;
@@ -49,7 +49,8 @@ sub fails_over_to
 $n1->safe_psql('postgres', q(CREATE FUNCTION length_up_to(pg_lsn, bytea) RETURNS int
 	AS 'orchestra_test', 'orchestra_test_length_up_to' LANGUAGE C STRICT));
 my $wal = sub { 'w' . pack('Q>Q>Q>', shift, 0xFFFF, 0) . 'x' x shift };
-for my $row ([ 'all of it', 1000, $wal->(900, 50), 75 ], [ 'to its end', 1000, $wal->(900, 100), 125 ],
+for my $row ([ 'all of it', 1000, $wal->(900, 50), 75 ],
+	[ 'to its end', 1000, $wal->(900, 100), 125 ],
 	[ 'a part', 1000, $wal->(900, 101), 125 ], [ 'one byte', 901, $wal->(900, 100), 26 ],
 	[ 'nothing at the end', 1000, $wal->(1000, 8), 0 ], [ 'nor beyond', 1000, $wal->(5000, 8), 0 ],
 	[ 'large numbers', 2**40, $wal->(2**40 - 3, 8), 28 ], [ 'no bytes', 5, $wal->(900, 0), 25 ],
@@ -71,7 +72,8 @@ $writer->wait_for_acknowledged(500, after => $cut);
 my $marks = marks($cluster);
 my $killed = $n1->kill_all;
 cmp_ok($n2->value(sprintf q(SELECT pg_wal_lsn_diff(pg_last_wal_receive_lsn(), '%s')),
-	$n3->value('SELECT pg_last_wal_receive_lsn()')), '>', 32 * 1024 * 1024, 'n3 lacks more than 32 MB');
+	$n3->value('SELECT pg_last_wal_receive_lsn()')), '>', 32 * 1024 * 1024,
+	'n3 lacks more than 32 MB');
 fails_over_to($n3, $n2);
 note sprintf 'after %.2f s', now() - $killed;
 my @feedings = feedings($marks, $n3);
@@ -84,8 +86,8 @@ $writer->wait_for_acknowledged(500, after => $killed);
 is($writer->verdict($n3, $killed)->{problem}, '', 'nothing is lost');
 is($n3->value('SELECT count(*) FROM large'), 60000, 'nor of the large table');
 
-# ---- n2 gets no WAL, while n3 lives, and goes on writing WAL that nobody has asked it for. Later no
-# standby is left for n2.
+# ---- n2 gets no WAL, while n3 lives, and goes on writing WAL that nobody has asked it for. Later
+# no standby is left for n2.
 $writer->stop;
 $n3->value(q(SELECT orchestra_set('on_no_sync', 'degrade')));
 my $sender = wait_for('n2 has it all', sub {

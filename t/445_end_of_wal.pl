@@ -1,7 +1,7 @@
-# Where its WAL ends, as a fenced node reports it, is where pg_waldump ends: with a backlog that replay
-# has not got to, after kill -9, with what a power loss leaves of WAL that was never synced, in a
-# recycled segment full of old records, and across a timeline switch. The archive holds more WAL;
-# nothing of it is replayed by a fenced node.
+# Where its WAL ends, as a fenced node reports it, is where pg_waldump ends: with a backlog that
+# replay has not got to, after kill -9, with what a power loss leaves of WAL that was never
+# synced, in a recycled segment full of old records, and across a timeline switch. The archive
+# holds more WAL; nothing of it is replayed by a fenced node.
 use strict;
 use warnings;
 use File::Copy qw(copy);
@@ -30,7 +30,11 @@ for my $node ($n2, $n3)
 }
 $cluster->create;
 
-sub bytes { my ($lsn) = @_; my ($high, $low) = split m{/}, $lsn; return (hex($high) << 32) + hex $low }
+sub bytes
+{
+	my ($high, $low) = split m{/}, shift;
+	return (hex($high) << 32) + hex $low;
+}
 sub lsn { my ($at) = @_; return sprintf '%X/%X', $at >> 32, $at & 0xFFFFFFFF }
 
 sub segment
@@ -94,8 +98,8 @@ sub is_exact
 sub asked { my ($node) = @_; my $file = "$archive/asked_" . $node->name;
 	return -e $file ? slurp_file($file) : '' }
 
-# ---- n2 has much that it has not replayed; n3 will say nothing, for its receiver is frozen; and the
-# archive gets WAL that neither has.
+# ---- n2 has much that it has not replayed; n3 will say nothing, for its receiver is frozen; and
+# the archive gets WAL that neither has.
 my $writer = $cluster->writer('w');
 $writer->wait_for_acknowledged(200);
 $n2->write_settings(recovery_min_apply_delay => '10min');

@@ -55,8 +55,8 @@ struct SharedReceiver {
   char target_host[256];               // empty: as primary_conninfo says
   uint32 target_port;
   uint64 target_upto;  // no WAL beyond is taken; 0: all
-  char error[256];  // last connect error, written by the receiver
-  Latch* listener;  // whom a receiver wakes when it parks: the consensus worker
+  char error[256];     // last connect error, written by the receiver
+  Latch* listener;     // whom a receiver wakes when it parks: the consensus worker
 };
 
 // restore_command of the startup process (src/pg/archive.cpp).
