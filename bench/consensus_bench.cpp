@@ -85,13 +85,13 @@ RegisterValue FirstValue(std::uint16_t voters) {
     const std::string number = std::to_string(id);
     value.members.push_back({NodeId{id}, "n" + number, Address{"10.0.0." + number, 5434},
                              Address{"10.0.0." + number, 5432}, MemberKind::kData, true, true,
-                             Incarnation{id}});
+                             Incarnation{id}, ""});
   }
   value.sync = FullSyncSet(value, kPrimary);
   value.basis = BasisOf(value);
   value.primary_boot = BootCount{2};
   value.highest_id = voters;
-  value.lineage = {{TimelineId{1}, value.epoch}};
+  value.lineage = {{TimelineId{1}, value.epoch, Lsn{}}};
   return value;
 }
 

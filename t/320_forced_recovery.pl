@@ -6,21 +6,13 @@ use strict;
 use warnings;
 use File::Path qw(rmtree);
 use Orchestra::Cluster;
+use Orchestra::Look qw(told);
 use Orchestra::Wait qw(wait_for now);
 use Test::More;
 
 my $cluster = Orchestra::Cluster->new(nodes => 3)->form;
 my ($n1, $n2, $n3) = $cluster->nodes;
 my $limit = 60;
-
-# Error and notices of a statement.
-sub told
-{
-	my ($node, $statement) = @_;
-	my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\n$statement",
-		timeout => 90);
-	return ($out, $err, $status);
-}
 
 sub refused
 {

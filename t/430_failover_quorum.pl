@@ -5,22 +5,13 @@
 use strict;
 use warnings;
 use Orchestra::Cluster;
-use Orchestra::Look qw(marks events_since running);
+use Orchestra::Look qw(marks events_since running told);
 use Orchestra::Wait qw(wait_for now);
 use Test::More;
 
 my $cluster = Orchestra::Cluster->new(nodes => 5, lease_ttl_ms => 1000)->form;
 my ($n1, $n2, $n3, $n4, $n5) = $cluster->nodes;
 my $limit = 60;
-
-# Error and notices of a statement.
-sub told
-{
-	my ($node, $statement) = @_;
-	my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\n$statement",
-		timeout => 90);
-	return ($out, $err, $status);
-}
 
 sub masters { return join ' ', map { $_->name } grep { $_->role eq 'MASTER' } running($cluster) }
 

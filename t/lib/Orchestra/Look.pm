@@ -6,7 +6,7 @@ use Exporter 'import';
 use Orchestra::Wait qw(wait_for);
 use PostgreSQL::Test::Utils;
 
-our @EXPORT_OK = qw(running standby_coordinator events_of marks events_since counts_of);
+our @EXPORT_OK = qw(running standby_coordinator events_of marks events_since counts_of told);
 
 sub running { my ($cluster) = @_; return grep { $_->{_pid} } $cluster->nodes }
 
@@ -26,6 +26,15 @@ sub standby_coordinator
 		my $node = $cluster->node($name);
 		return $node->{_pid} ? $node : undef;
 	}, $chosen{seconds} // 60);
+}
+
+# What a statement answers, with its errors and notices, and how it ended.
+sub told
+{
+	my ($node, $statement) = @_;
+	my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\n$statement",
+		timeout => 90);
+	return ($out, $err, $status);
 }
 
 # Its state changes in the order of its log: { event, node, epoch, reason, next }.
