@@ -188,6 +188,11 @@ TEST(Observe, NobodyElseIsPromotedBeforeThePrimaryIsGated) {
     value.basis = Basis{};
     value.primary_boot = gated ? BootCount{2} : BootCount{};
     Coordinator node(value);
+    NodeStatus primary;  // nobody lacks what it had
+    primary.db = DbState::kPrimary;
+    primary.timeline = TimelineId{1};
+    primary.flush_lsn = Lsn{100};
+    node.Hear(1, Status{primary});
     for (int i = 0; i < 100 && node.Decided(); i++) {
       node.Pass(milliseconds(100));
       AnswerHeartbeat(node, 3, false);
