@@ -30,8 +30,10 @@ sub without_activation
 	my ($last) = grep { $_ != $new } $n2, $n3;
 	isnt($new->role, 'MASTER', "$what: not MASTER before activation");
 	is($new->register->{active} ? 1 : 0, 0, "$what: the register says so");
-	my %status = $last->status;
-	is($status{ $new->name }{state}, 'activating', "$what: and status");
+	ok(wait_for('the other one hears of it', sub {
+		my %status = $last->status;
+		return $status{ $new->name }{state} eq 'activating';
+	}), "$what: and status");
 	return ($cluster, $writer, $killed, $new, $last);
 }
 

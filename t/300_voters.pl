@@ -93,12 +93,12 @@ wait_for('n3 streams again', sub { row($n1, 'n3')->{state} eq 'streaming' });
 
 # ---- One to three, asked for where nobody coordinates.
 my $began = now();
-is($n3->value(q(SELECT orchestra_set_voters('{n1,n2,n3}', wait => '60 s'))),
-	'voters are n1, n2, n3 for good', 'one to three, asked for on a member');
+like($n3->value(q(SELECT orchestra_set_voters('{n1,n2,n3}', wait => '60 s'))),
+	qr/^voters are n1, n[23], n[23] for good$/, 'one to three, asked for on a member');
 my $took = now() - $began;
 shape_becomes('n1 n2 n3 / n2 n3 1', 'commits are counted on both standbys', $n1, $n2, $n3);
 wait_for('PostgreSQL enforces it', sub {
-	$n1->value('SHOW synchronous_standby_names') eq 'ANY 1 ("n2", "n3")' });
+	$n1->value('SHOW synchronous_standby_names') =~ /^ANY 1 \("n[23]", "n[23]"\)$/ });
 $writer->wait_for_acknowledged(500, after => now());
 note sprintf 'one to three in %.2f s, longest silence %.3f s', $took,
   longest_silence($writer, $began, now());
