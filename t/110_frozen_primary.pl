@@ -1,6 +1,5 @@
 # The whole primary is frozen for longer than its lease, the cluster fails over, the old primary
 # goes on where it was: nothing commits there.
-# negative-control: no_gate
 use strict;
 use warnings;
 use List::Util qw(sum);
