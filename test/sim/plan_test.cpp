@@ -75,7 +75,7 @@ TEST(Shrink, KeepsTheInvariantAndDropsTheRest) {
   }
   ASSERT_TRUE(violation);
   const Plan plan = PlanOf(seed - 1, "any_target");
-  const Shrunk shrunk = Shrink(plan, *violation, std::chrono::seconds(3));
+  const Shrunk shrunk = Shrink(plan, *violation, std::chrono::seconds(8));
   EXPECT_EQ(shrunk.violation.invariant, violation->invariant);
   EXPECT_LT(shrunk.plan.acts.size(), plan.acts.size() / 2);
   Coverage coverage;
