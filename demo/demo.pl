@@ -171,7 +171,8 @@ sub kill_and_watch
 	my @pids = $victim->pids;
 	command("kill -KILL @pids     # the postmaster of " . $victim->name . ' and its children');
 	$killed_at_wall = Time::HiRes::time();
-	$killed_at = $victim->kill_all;
+	$victim->kill_all;
+	$killed_at = now();    # what was answered while it died is not the new primary's
 	my $deadline = $killed_at + 30;
 	for (my $turn = 0; now() < $deadline; $turn++)
 	{
