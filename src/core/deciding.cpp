@@ -28,6 +28,14 @@ std::optional<Lsn> CountedEnd(const RegisterValue& value, const Basis& basis, No
   return std::nullopt;
 }
 
+// Is the end of WAL of this node among them?
+bool IsCounted(NodeId node, const auto& counted) {
+  return std::any_of(counted.begin(), counted.end(),
+                     [node](const auto& each) { return each.node == node; });
+}
+
+std::uint64_t BytesBetween(Lsn from, Lsn to) { return to > from ? to.value - from.value : 0; }
+
 // The chosen primary is on a branch of its own. If it stays primary, the branch goes on.
 void KeepBranch(const RegisterValue& old, const WalPosition& position, RegisterValue* next) {
   const bool goes_on = !old.active && old.primary == next->primary && old.target_branch &&
@@ -65,8 +73,7 @@ bool Machine::EnoughCounted(const std::vector<Counted>& counted, const Basis& ba
   if (!counted.empty() && value.durability == Durability::kAsync && gated) return true;
   std::string awaited;
   for (const NodeId node : basis.sync.nodes) {
-    const auto is = [node](const Counted& each) { return each.node == node; };
-    if (std::any_of(counted.begin(), counted.end(), is)) continue;
+    if (IsCounted(node, counted)) continue;
     awaited += (awaited.empty() ? "" : ", ") + Name(node);
   }
   Blocked(basis.sync.nodes.empty()
@@ -207,14 +214,13 @@ void Machine::FeedTick() {
 bool Machine::TooMuchLost(const std::vector<Counted>& counted, const Basis& basis, Lsn end) {
   const Failover& f = s_.failover;
   const RegisterValue& value = *s_.proposal->value;
-  const auto old = [&](const Counted& each) { return each.node == basis.primary; };
   if (value.durability != Durability::kAsync || LossAccepted()) return false;
-  if (std::any_of(counted.begin(), counted.end(), old)) return false;
+  if (IsCounted(basis.primary, counted)) return false;
   if (!f.primary_end) {
     Blocked("how far " + Name(basis.primary) + " got is not known: it was not heard in time");
     return true;
   }
-  const std::uint64_t lost = *f.primary_end > end ? f.primary_end->value - end.value : 0;
+  const std::uint64_t lost = BytesBetween(end, *f.primary_end);
   if (lost <= value.max_failover_lag_bytes) return false;
   Blocked("the most advanced standby lacks " + std::to_string(lost) + " bytes of what " +
           Name(basis.primary) + " had, more than max_failover_lag_bytes (" +
@@ -226,13 +232,11 @@ void Machine::TellLoss(const std::vector<Counted>& counted, const Basis& basis,
                        const Counted& target) {
   const Failover& f = s_.failover;
   const RegisterValue& value = *s_.proposal->value;
-  const auto old = [&](const Counted& each) { return each.node == basis.primary; };
-  if (std::any_of(counted.begin(), counted.end(), old)) return;
+  if (IsCounted(basis.primary, counted)) return;
   if (value.durability != Durability::kAsync && !LossAccepted()) return;
   std::string text = "what is lost is not known: " + Name(basis.primary) + " was not heard in time";
   if (f.primary_end) {
-    const std::uint64_t lost =
-        *f.primary_end > target.end ? f.primary_end->value - target.end.value : 0;
+    const std::uint64_t lost = BytesBetween(target.end, *f.primary_end);
     text = std::to_string(lost) + " bytes, LSN " + ToText(target.end) + " to " +
            ToText(std::max(*f.primary_end, target.end)) + ", as far as " + Name(basis.primary) +
            " was heard";
